@@ -1,0 +1,85 @@
+"""What Secateur found in an upload: enough to judge a job spec without opening the file again, and without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from secateur.record import Record
+
+
+class TensorInfo(Record):
+    """One input or output of a program."""
+
+    name: str = Field(description="Input: the name of the argument. Output: its key or index, joined by dots when nested.")
+    dtype: str = Field(description="As torch writes it, without the prefix: float32, int64, ...", examples=["float32"])
+    shape: tuple[int | str, ...] = Field(
+        description="One entry an axis; a name stands for a size that may vary, equal names for equal sizes.",
+        examples=[("batch", 3, 224, 224)],
+    )
+    ends_in: Literal["logits", "softmax", "log_softmax"] | None = Field(
+        default=None, description="Outputs only: the last operator, as far as it matters for the loss."
+    )
+
+
+class Batch(Record):
+    """Which numbers of examples the program takes at once."""
+
+    kind: Literal["dynamic", "made_dynamic"] = Field(
+        description="dynamic: exported so. made_dynamic: exported for one batch size, and Secateur made the axis free again."
+    )
+    minimum: int = 1
+    maximum: int | None = None
+
+
+class Layer(Record):
+    """A prunable parameter: floating point, two or more axes, the weight of a linear, convolution, matmul or embedding."""
+
+    name: str
+    shape: tuple[int, ...]
+    total: int = Field(description="Number of weights.")
+    zeros: int = Field(description="Weights that are already zero in the upload.")
+    operator: str = Field(description="The operator that uses it as its weight.", examples=["conv2d"])
+
+
+class ModelInspection(Record):
+    """What is inside an uploaded model."""
+
+    kind: Literal["model"] = "model"
+    format: Literal["pt2"] = "pt2"
+    written_by: str = Field(description="The version of torch that the file names as its writer.")
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    batch: Batch
+    parameters: int = Field(description="Numbers in trainable tensors; a tied tensor counts once.")
+    state_bytes: int = Field(description="Bytes of all parameters and buffers.")
+    layers: tuple[Layer, ...] = Field(description="What weight pruning can prune.")
+    tied: tuple[tuple[str, ...], ...] = Field(default=(), description="Groups of names that share one tensor.")
+    masked: tuple[str, ...] = Field(
+        default=(), description="Parameters that arrived under torch.nn.utils.prune; pruning goes on from their masks."
+    )
+    notes: tuple[str, ...] = Field(default=(), description="What was changed on the way in, in words.")
+
+
+class ArrayInfo(Record):
+    """One array of a data set."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    minimum: float | None = Field(default=None, description="Smallest value; integer arrays leave out the ignored label -100.")
+    maximum: float | None = None
+    finite: bool = True
+
+
+class DatasetInspection(Record):
+    """What is inside an uploaded data set."""
+
+    kind: Literal["dataset"] = "dataset"
+    format: Literal["safetensors", "npz"]
+    examples: int
+    arrays: tuple[ArrayInfo, ...]
+
+
+Inspection = ModelInspection | DatasetInspection
