@@ -73,7 +73,7 @@ class CorruptArchive(BadModel):
 
 
 class UnsupportedSchema(BadModel):
-    """The program was written by a version of PyTorch that Secateur does not read. Export it with PyTorch 2.11 to 2.15."""
+    """The program was written by a version of PyTorch that is not read here. Export it with PyTorch 2.11 to 2.15."""
 
     code = "unsupported_schema"
 
@@ -91,7 +91,7 @@ class UnsupportedStructure(BadModel):
 
 
 class RandomOperator(BadModel):
-    """The program draws random numbers each time it runs: it was exported in training mode. Call eval() before export."""
+    """The program draws random numbers whenever it runs: it was exported in training mode. Call eval() first."""
 
     code = "random_operator"
 

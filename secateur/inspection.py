@@ -12,7 +12,9 @@ from secateur.record import Record
 class TensorInfo(Record):
     """One input or output of a program."""
 
-    name: str = Field(description="Input: the name of the argument. Output: its key or index, joined by dots when nested.")
+    name: str = Field(
+        description="Input: the name of the argument. Output: its key or index, joined by dots when nested."
+    )
     dtype: str = Field(description="As torch writes it, without the prefix: float32, int64, ...", examples=["float32"])
     shape: tuple[int | str, ...] = Field(
         description="One entry an axis; a name stands for a size that may vary, equal names for equal sizes.",
@@ -27,14 +29,14 @@ class Batch(Record):
     """Which numbers of examples the program takes at once."""
 
     kind: Literal["dynamic", "made_dynamic"] = Field(
-        description="dynamic: exported so. made_dynamic: exported for one batch size, and Secateur made the axis free again."
+        description="dynamic: exported so. made_dynamic: exported for one batch size; Secateur freed the axis."
     )
     minimum: int = 1
     maximum: int | None = None
 
 
 class Layer(Record):
-    """A prunable parameter: floating point, two or more axes, the weight of a linear, convolution, matmul or embedding."""
+    """A prunable parameter: floating point, two or more axes, weight of a linear, convolution, matmul or embedding."""
 
     name: str
     shape: tuple[int, ...]
@@ -68,7 +70,9 @@ class ArrayInfo(Record):
     name: str
     dtype: str
     shape: tuple[int, ...]
-    minimum: float | None = Field(default=None, description="Smallest value; integer arrays leave out the ignored label -100.")
+    minimum: float | None = Field(
+        default=None, description="Smallest value; integer arrays leave out the ignored label -100."
+    )
     maximum: float | None = None
     finite: bool = True
 

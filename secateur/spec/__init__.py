@@ -1,0 +1,44 @@
+"""The job spec: what a user asks for. The same classes in client and server; every union is told apart by `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from secateur.ids import ModelId
+from secateur.record import Record
+from secateur.spec.data import Data
+from secateur.spec.finalize import Finalize
+from secateur.spec.prune import Prune
+from secateur.spec.recover import Recover
+from secateur.spec.task import Classification, Task
+
+__all__ = ["Device", "JobSpec"]
+
+Device = Literal["auto", "cpu", "cuda"]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+class JobSpec(Record):
+    """One compression job: which model, on which data, what is taken away, and how the accuracy is won back."""
+
+    model: ModelId
+    data: Data
+    task: Task = Classification()
+    prune: Prune
+    recover: Recover
+    finalize: Finalize = Finalize()
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    device: Device = "auto"
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="Higher goes first; equal ones in order of submission."
+    )
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The ids of all data sets that the job reads, each once."""
+        validation = self.data.validation if isinstance(self.data.validation, str) else None
+        return tuple(dict.fromkeys(i for i in (self.data.train, self.data.test, validation) if i is not None))

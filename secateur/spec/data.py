@@ -1,0 +1,29 @@
+"""Which data a job trains, chooses and reports on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from secateur.ids import DatasetId
+from secateur.record import Record
+
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class Data(Record):
+    """The data sets of a job and how their arrays map to the program's inputs."""
+
+    train: DatasetId
+    test: DatasetId | None = Field(
+        default=None, description="Only reports. Without it the metric is measured on the validation data and says so."
+    )
+    validation: Share | DatasetId = Field(
+        default=0.1,
+        description="A share of train (seeded; stratified for classification) or a data set. It alone chooses epochs.",
+    )
+    inputs: dict[str, str] = Field(
+        default_factory=dict, description="Input of the program -> array of the data set, where the two names differ."
+    )
+    target: str = Field(default="target", description="The array that holds the labels.")
