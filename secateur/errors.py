@@ -147,6 +147,18 @@ class BadRequest(SecateurError):
     code = "bad_request"
 
 
+class UnsupportedMedia(BadRequest):
+    """The body has a form that is not taken here."""
+
+    code = "unsupported_media"
+
+
+class RangeNotSatisfiable(BadRequest):
+    """The range begins behind the end of the file."""
+
+    code = "range_not_satisfiable"
+
+
 class InvalidSpec(BadRequest):
     """The job spec is not valid; `errors` lists every problem with a pointer to its field."""
 
@@ -214,6 +226,18 @@ class Unavailable(SecateurError):
     """The record (Redis) cannot be reached. Nothing was changed; try again in a moment."""
 
     code = "unavailable"
+
+
+class NotReady(Unavailable):
+    """The server runs but cannot take work yet."""
+
+    code = "not_ready"
+
+
+class NoSpace(SecateurError):
+    """The server's disk is full. Nothing was stored; delete what is no longer needed, or give it a larger disk."""
+
+    code = "no_space"
 
 
 class FenceLost(SecateurError):
