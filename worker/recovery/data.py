@@ -1,0 +1,167 @@
+"""A data set as the training loop sees it: batches of program inputs and targets, read by index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from secateur.errors import DataMismatch, EmptyDataset
+from worker.recovery.columns import Column, ColumnFile
+
+PIXEL_MAXIMUM = 255
+
+
+class ProgramInput(Protocol):
+    """What a program says about one of its inputs: `dtype` as torch writes it, named axes where a size may vary."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int | str, ...]: ...
+
+
+class Dataset:
+    """Examples in a memory-mapped file: one column per program input, in the program's order, and the target."""
+
+    def __init__(self, file: ColumnFile, inputs: Sequence[tuple[str, torch.dtype]], target: str) -> None:
+        self._file = file
+        self._inputs = tuple(inputs)
+        self._target = target
+
+    @classmethod
+    def open(cls, path: Path, inputs: Mapping[str, str], target: str, program_inputs: Sequence[ProgramInput]) -> Self:
+        """The data set at `path` for a program; `inputs` maps program input -> array where the names differ.
+
+        Raises BadDataset, EmptyDataset, and DataMismatch when an array is missing or its shape, dtype or length does
+        not fit.
+        """
+        file = ColumnFile(path)
+        columns = file.columns
+        unknown = sorted(set(inputs) - {wanted.name for wanted in program_inputs})
+        if unknown:
+            raise DataMismatch(
+                f"The program has no input {unknown[0]!r}; it has {_listed(i.name for i in program_inputs)}."
+            )
+        sizes: dict[str, int] = {}
+        chosen = []
+        for wanted in program_inputs:
+            column = _column(columns, inputs.get(wanted.name, wanted.name), f"input {wanted.name!r}")
+            dtype = _dtype(wanted)
+            _check_shape(column, wanted, sizes)
+            _check_dtype(column, wanted, dtype)
+            chosen.append((column.name, dtype))
+        _check_lengths([columns[name] for name, _ in chosen] + [_column(columns, target, "the labels")])
+        return cls(file, chosen, target)
+
+    def __len__(self) -> int:
+        return self._file.columns[self._target].shape[0]
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of all targets together, examples first."""
+        return self._file.columns[self._target].shape
+
+    def batch(self, indices: NDArray[np.int64]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Inputs (each of shape (len(indices), ...) and in the program's dtype) and target of the examples asked for.
+
+        uint8 for a floating-point input is divided by 255. Integer targets become int64.
+        """
+        inputs = tuple(_converted(self._file.rows(name, indices), dtype) for name, dtype in self._inputs)
+        return inputs, _as_target(self._file.rows(self._target, indices))
+
+    def labels(self) -> NDArray[np.int64]:
+        """All integer targets, in memory."""
+        return np.concatenate([_as_target(chunk).to(torch.int64).numpy() for chunk in self._file.chunks(self._target)])
+
+    def all(self) -> Subset:
+        """Every example, in order."""
+        return Subset(self, np.arange(len(self), dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some examples of a data set."""
+
+    dataset: Dataset
+    indices: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, positions: NDArray[np.int64]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Inputs and target of the examples at these positions of the subset."""
+        return self.dataset.batch(self.indices[positions])
+
+
+def _converted(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if dtype.is_floating_point and rows.dtype == torch.uint8:
+        return (rows.to(torch.float32) / PIXEL_MAXIMUM).to(dtype)
+    return rows.to(dtype)
+
+
+def _as_target(rows: torch.Tensor) -> torch.Tensor:
+    return rows if rows.dtype.is_floating_point else rows.to(torch.int64)
+
+
+def _column(columns: Mapping[str, Column], name: str, purpose: str) -> Column:
+    if name not in columns:
+        raise DataMismatch(f"The data set has no array {name!r} for {purpose}; it has {_listed(columns)}.")
+    return columns[name]
+
+
+def _dtype(wanted: ProgramInput) -> torch.dtype:
+    dtype = getattr(torch, wanted.dtype.removeprefix("torch."), None)
+    if not isinstance(dtype, torch.dtype) or dtype.is_complex:
+        raise DataMismatch(
+            f"Input {wanted.name!r} of the program has the dtype {wanted.dtype}, which no data set can hold."
+        )
+    return dtype
+
+
+def _check_shape(column: Column, wanted: ProgramInput, sizes: dict[str, int]) -> None:
+    """Axes after the first must agree; a named size must be the same wherever it is named (remembered in `sizes`)."""
+    fits = len(column.shape) == len(wanted.shape)
+    for found, expected in zip(column.shape[1:], wanted.shape[1:], strict=False):
+        fits = fits and found == (sizes.setdefault(expected, found) if isinstance(expected, str) else expected)
+    if not fits:
+        raise DataMismatch(
+            f"Array {column.name!r} has the shape {_shape(column.shape)}; input {wanted.name!r} of the program expects "
+            f"{_shape(('examples', *wanted.shape[1:]))}."
+        )
+
+
+def _check_dtype(column: Column, wanted: ProgramInput, dtype: torch.dtype) -> None:
+    loses_fraction = column.dtype.is_floating_point and not dtype.is_floating_point
+    loses_number = dtype == torch.bool and column.dtype != torch.bool
+    if loses_fraction or loses_number:
+        raise DataMismatch(
+            f"Array {column.name!r} has the dtype {str(column.dtype).removeprefix('torch.')}; input {wanted.name!r} of "
+            f"the program expects {str(dtype).removeprefix('torch.')}."
+        )
+
+
+def _check_lengths(columns: Sequence[Column]) -> None:
+    first = columns[-1]
+    for column in columns:
+        if column.shape[0] != first.shape[0]:
+            raise DataMismatch(
+                f"Array {column.name!r} has {column.shape[0]} examples, {first.name!r} has {first.shape[0]}."
+            )
+    if first.shape[0] == 0:
+        raise EmptyDataset
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _shape(sizes: Sequence[int | str]) -> str:
+    return f"({', '.join(str(size) for size in sizes)})"

@@ -1,0 +1,20 @@
+"""Seeded orders: the same on every platform and for every version of numpy, and a function of their key alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def permutation(length: int, *key: int) -> NDArray[np.int64]:
+    """0 to length - 1 in an order that depends on `key` alone.
+
+    The raw stream of Philox is ranked (Salmon et al. 2011): numpy guarantees that stream, but not that of `shuffle`.
+    """
+    draws = np.random.Philox(np.random.SeedSequence(key)).random_raw(length)
+    return np.argsort(draws, kind="stable").astype(np.int64, copy=False)
+
+
+def seed_of(*key: int) -> int:
+    """A seed of 64 bits for torch that depends on `key` alone; neighbouring keys give unrelated seeds."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
