@@ -5,16 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+WORD_BITS = 32
+
 
 def permutation(length: int, *key: int) -> NDArray[np.int64]:
     """0 to length - 1 in an order that depends on `key` alone.
 
     The raw stream of Philox is ranked (Salmon et al. 2011): numpy guarantees that stream, but not that of `shuffle`.
     """
-    draws = np.random.Philox(np.random.SeedSequence(key)).random_raw(length)
+    draws = np.random.Philox(_sequence(key)).random_raw(length)
     return np.argsort(draws, kind="stable").astype(np.int64, copy=False)
 
 
 def seed_of(*key: int) -> int:
     """A seed of 64 bits for torch that depends on `key` alone; neighbouring keys give unrelated seeds."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    return int(_sequence(key).generate_state(1, np.uint64)[0])
+
+
+def _sequence(key: tuple[int, ...]) -> np.random.SeedSequence:
+    """Every number of the key gets two words and the length leads: numpy alone takes (5,) and (5, 0) for the same."""
+    words = [word for number in key for word in (number % 2**WORD_BITS, number >> WORD_BITS)]
+    return np.random.SeedSequence([len(key), *words])

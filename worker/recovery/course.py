@@ -1,0 +1,58 @@
+"""What stays the same over all rounds of fine-tuning, and what a training program has to offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer
+
+from secateur.spec.recover import FineTune
+from worker.recovery.data import Subset
+from worker.recovery.objective import Objective
+
+
+class Trainable(Protocol):
+    """A program whose parameters can be trained."""
+
+    @property
+    def module(self) -> torch.nn.Module: ...
+    def __call__(self, *inputs: torch.Tensor) -> Any: ...
+    def set_training(self, training: bool) -> None: ...
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
+
+
+class Guard(Protocol):
+    """Keeps pruned weights at exactly zero."""
+
+    def before_step(self) -> None:
+        """Called with all gradients there."""
+        ...
+
+    def after_step(self) -> None:
+        """Called with the weights just updated."""
+        ...
+
+
+GuardFactory = Callable[[Mapping[str, torch.Tensor], Optimizer], Guard]
+"""Makes the guard of a round from the tensors that the optimizer works on, by parameter name (float32 masters where
+the parameters are in half precision), and the optimizer."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """Data, objective and recipe of all fine-tuning in a job."""
+
+    train: Subset
+    validation: Subset
+    objective: Objective
+    spec: FineTune
+    seed: int
+    device: torch.device
+
+    def batches(self) -> int:
+        """Steps of one epoch. A last batch of one example is left out where there are others: batch norm needs two."""
+        whole, rest = divmod(len(self.train), self.spec.batch_size)
+        return max(whole + (rest > 1), 1)

@@ -1,0 +1,33 @@
+"""Optimizers by the name that the spec gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch.optim import SGD, Optimizer
+from torch.optim import AdamW as TorchAdamW
+
+from secateur.spec.recover import AdamW, FineTune, Sgd
+
+
+def _sgd(weights: Iterable[torch.Tensor], rate: float, spec: Sgd) -> Optimizer:
+    return SGD(weights, rate, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay)
+
+
+def _adamw(weights: Iterable[torch.Tensor], rate: float, spec: AdamW) -> Optimizer:
+    return TorchAdamW(weights, rate, betas=spec.betas, weight_decay=spec.weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": _sgd, "adamw": _adamw}
+
+
+def optimizer_for(spec: FineTune, weights: Iterable[torch.Tensor]) -> Optimizer:
+    """The optimizer that `spec` asks for, over `weights`, at the learning rate that a round starts with."""
+    return OPTIMIZERS[spec.optimizer.kind](weights, spec.rate, spec.optimizer)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Sets the learning rate of all weights."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,104 @@
+"""One step of training: forward, backward, update, with pruned weights kept at zero."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.amp.grad_scaler import GradScaler
+
+from secateur.errors import Diverged, JobFailed
+from worker.recovery.course import Course, GuardFactory, Trainable
+from worker.recovery.curves import CURVES
+from worker.recovery.masters import Masters
+from worker.recovery.optimizer import optimizer_for, set_rate
+from worker.recovery.order import seed_of
+from worker.recovery.state import TrainState, moments_of, restore_moments, restore_tensors
+
+CUDA_CHECK_STEPS = 50
+SMALLEST_LOSS_SCALE = 2.0**-10
+
+
+class Stepper:
+    """Optimizer, masters, loss scale and step count of one round; the program is trained in place.
+
+    The loss of float16 parameters is scaled so that small gradients are not lost; a step whose scaled gradients
+    overflow is left out, as in torch.amp.
+    """
+
+    def __init__(self, program: Trainable, course: Course, guard: GuardFactory, round_index: int, steps: int) -> None:
+        parameters = dict(program.named_parameters())
+        for parameter in parameters.values():
+            parameter.requires_grad_(parameter.is_floating_point())
+        self._program, self._course, self._round_index, self.steps = program, course, round_index, steps
+        self.masters = Masters(parameters)
+        self._optimizer = optimizer_for(course.spec, self.masters.weights.values())
+        self._guard = guard(self.masters.weights, self._optimizer)
+        scaled = any(parameter.dtype == torch.float16 for parameter in parameters.values())
+        self._scaler = GradScaler(course.device.type, enabled=scaled)
+        self._loss_sum = torch.zeros((), device=course.device)
+        self._loss: torch.Tensor = self._loss_sum
+        self.step = 0
+
+    def take(self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor) -> None:
+        """Trains on one batch, given on the host. Raises Diverged, on CUDA up to 50 steps late."""
+        device, objective = self._course.device, self._course.objective
+        torch.manual_seed(seed_of(self._course.seed, self._round_index, self.step))
+        output = objective.select(self._program(*(tensor.to(device) for tensor in inputs)))
+        if objective.labels(output, target) > 0:
+            loss = objective.loss(output, target.to(device))
+            if not loss.requires_grad:
+                raise JobFailed("No parameter has an influence on the scored output: there is nothing to train.")
+            self._update(loss)
+            self._loss = loss.detach()
+            self._loss_sum += self._loss
+        self.step += 1
+        if device.type == "cpu" or self.step % CUDA_CHECK_STEPS == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Raises Diverged when the loss of any step so far was not finite. Waits for the device."""
+        if not math.isfinite(self._loss_sum.item()):
+            raise Diverged(
+                f"The loss is no longer a finite number (round {self._round_index}, step {self.step} of {self.steps}).",
+                remedy="Ask for a smaller learning rate, or remove less in each round.",
+            )
+        if self._scaler.is_enabled() and self._scaler.get_scale() < SMALLEST_LOSS_SCALE:
+            raise Diverged("The gradients overflow float16 however small the loss is scaled.")
+
+    def loss(self) -> float:
+        """The loss of the last step. Waits for the device."""
+        return self._loss.item()
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """What the optimizer remembers."""
+        return moments_of(self._optimizer, self.masters.weights)
+
+    def facts(self) -> dict[str, Any]:
+        """Step and loss scale, as JSON."""
+        return {"step": self.step, "scaler": self._scaler.state_dict()}
+
+    def inherit(self, state: TrainState) -> None:
+        """Takes over the optimizer's memory from another round."""
+        restore_moments(self._optimizer, self.masters.weights, state.part("optimizer"))
+
+    def resume(self, state: TrainState) -> None:
+        """Goes on where `state` was taken."""
+        self.inherit(state)
+        restore_tensors(self.masters.copies, state.part("masters"))
+        self.step = state.facts["step"]
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(state.facts["scaler"])
+
+    def _update(self, loss: torch.Tensor) -> None:
+        set_rate(self._optimizer, self._course.spec.rate * CURVES[self._course.spec.curve](self.step, self.steps))
+        self.masters.clear_gradients()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.masters.take_gradients()
+        self._scaler.unscale_(self._optimizer)
+        self._guard.before_step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._guard.after_step()
+        self.masters.give_back()
