@@ -1,0 +1,176 @@
+"""Running one claimed job: the order that its child gets, and how what the child says is written down."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import structlog
+
+from secateur.errors import SecateurError
+from secateur.resources import Artifact, Job
+from store.leases import Claim
+from store.store import Store
+from worker.device import Device
+from worker.nursery import ChildLost, Nursery
+from worker.order import (
+    Advanced,
+    Checkpointed,
+    Finished,
+    JobOrder,
+    Limits,
+    Measured,
+    Noted,
+    Paused,
+    Refused,
+    Staged,
+    Started,
+)
+from worker.settings import Settings
+from worker.supervisor import CHILD_SHARE, Supervision
+
+log = structlog.get_logger()
+
+
+class JobRunner:
+    """Claims jobs for one device and sees each through."""
+
+    def __init__(
+        self, store: Store, nursery: Nursery, settings: Settings, device: Device, worker_id: str, stopping: threading.Event
+    ) -> None:
+        self.current: str | None = None
+        self._store = store
+        self._nursery = nursery
+        self._settings = settings
+        self._device = device
+        self._worker_id = worker_id
+        self._stopping = stopping
+
+    def run_next(self) -> bool:
+        """Claim the best job in this worker's queues and run it to its end; whether there was one."""
+        if self._stopping.is_set() or not self._nursery.wait_ready():
+            return False
+        claim = self._store.leases.claim_job(self._worker_id, self._device.queues)
+        if claim is None:
+            return False
+        self.current = claim.id
+        try:
+            Attempt(self._store, claim, self._settings, self._device).run(self._nursery, self._stopping)
+        finally:
+            self.current = None
+        return True
+
+
+class Attempt:
+    """One attempt at a job: a folder of its own, one child, one fence."""
+
+    def __init__(self, store: Store, claim: Claim, settings: Settings, device: Device) -> None:
+        assert isinstance(claim.record, Job)
+        self._store = store
+        self._claim = claim
+        self._job = claim.record
+        self._settings = settings
+        self._device = device
+        self._folder = settings.data_dir.resolve() / "jobs" / claim.id / "attempts" / str(claim.fence)
+
+    def run(self, nursery: Nursery, stopping: threading.Event) -> None:
+        """See the attempt through."""
+        log.info("job_begins", id=self._claim.id, attempt=self._claim.attempt, fence=self._claim.fence)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        handlers = {
+            Started: lambda _: False,
+            Staged: self._staged,
+            Advanced: self._advanced,
+            Measured: self._measured,
+            Noted: self._noted,
+            Checkpointed: self._checkpointed,
+            Finished: self._finished,
+            Refused: self._refused,
+            Paused: self._paused,
+        }
+        try:
+            order = self._order()
+        except SecateurError as error:
+            self._claim.fail(error)
+            return
+        Supervision(self._claim, handlers, self._settings.lease_s, stopping).run(nursery, order)
+
+    def _order(self) -> JobOrder:
+        uploads = self._store.uploads
+        spec = self._job.spec
+        cpu = self._device.name == "cpu"
+        checkpoint = self._claim.checkpoint
+        return JobOrder(
+            id=self._claim.id,
+            spec=spec,
+            folder=str(self._folder),
+            model=str(uploads.data_path(spec.model).resolve()),
+            model_sha256=uploads.get(spec.model).sha256,
+            data={dataset: str(uploads.data_path(dataset).resolve()) for dataset in spec.datasets},
+            data_sha256={dataset: uploads.get(dataset).sha256 for dataset in spec.datasets},
+            checkpoint=None if checkpoint is None else str((self._settings.data_dir / checkpoint.path).resolve()),
+            checkpoint_every_s=self._settings.checkpoint_every_s,
+            device=self._device.name,
+            attempt=self._claim.attempt,
+            limits=Limits(
+                memory_bytes=self._settings.job_memory_bytes if cpu else None,
+                file_bytes=self._settings.job_file_bytes,
+                # Sums depend on the number of threads: a later attempt takes the first one's, or its digests would differ.
+                threads=self._claim.threads_fixed(self._settings.threads),
+                lease_s=self._settings.lease_s * CHILD_SHARE,
+                renewed_at_s=self._claim.claimed_at_s,
+            ),
+        )
+
+    def _staged(self, message: Staged) -> bool:
+        self._claim.stage(message.stage, message.round)
+        return False
+
+    def _advanced(self, message: Advanced) -> bool:
+        self._claim.progress(message.fraction, message.data)
+        return False
+
+    def _measured(self, message: Measured) -> bool:
+        self._claim.event("metric", message.data)
+        return False
+
+    def _noted(self, message: Noted) -> bool:
+        self._claim.event("note", {"message": message.message})
+        return False
+
+    def _checkpointed(self, message: Checkpointed) -> bool:
+        path = self._own(message.name).relative_to(self._settings.data_dir.resolve())
+        self._claim.checkpoint(str(path), message.sha256, {"round": message.round})
+        return False
+
+    def _finished(self, message: Finished) -> bool:
+        report = self._own("report.json")
+        report.write_text(message.report.model_dump_json(indent=2))
+        names = dict.fromkeys((*message.artifacts, "report.json"))
+        self._claim.succeed(message.report, [self._publish(name) for name in names])
+        shutil.rmtree(self._folder.parent, ignore_errors=True)
+        log.info("job_succeeded", id=self._claim.id)
+        return True
+
+    def _publish(self, name: str) -> Artifact:
+        blob = self._store.blobs.adopt(self._own(name))
+        return Artifact(name=name, size_bytes=blob.size_bytes, sha256=blob.sha256)
+
+    def _refused(self, message: Refused) -> bool:
+        self._claim.fail(message.error)
+        shutil.rmtree(self._folder.parent, ignore_errors=True)
+        log.info("job_failed", id=self._claim.id, code=message.error.get("code"))
+        return True
+
+    def _paused(self, _: Paused) -> bool:
+        self._claim.release()
+        log.info("job_released", id=self._claim.id)
+        return True
+
+    def _own(self, name: str) -> Path:
+        """The path of a file that the child names: directly in its folder, and no link to anywhere else."""
+        path = self._folder / name
+        if path.parent != self._folder or name in {"", ".", ".."} or path.is_symlink():
+            raise ChildLost(f"the process named a file that is not its own: {name!r}")
+        return path

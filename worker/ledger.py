@@ -1,0 +1,43 @@
+"""What a job knows so far: measured once, kept in every checkpoint, and read by the report at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import BaseModel
+
+from secateur.report import Round
+from secateur.states import Stage
+from worker.recovery.objective import Score
+
+
+class Ledger(BaseModel):
+    """The measurements of a job, in the order in which they are made."""
+
+    dense: Score | None = None
+    one_shot: Score | None = None
+    pruned: Score | None = None
+    round: int = 0
+    round_sparsity: float = 0.0
+    round_pruned: Score | None = None
+    rounds: list[Round] = []
+    notes: list[str] = []
+    seconds: dict[str, float] = {}
+
+    def note(self, sentence: str) -> bool:
+        """Keep a sentence for the report; whether it is new."""
+        if sentence in self.notes:
+            return False
+        self.notes.append(sentence)
+        return True
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Add the time spent inside to the stage's seconds, also when it is left early."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun

@@ -1,0 +1,257 @@
+"""The work of one job: prune and fine-tune round by round, then finalize and measure. Knows files and the order, no Redis.
+
+Everything that a later attempt needs goes into a checkpoint: the ledger, the masks, and either the training in progress
+or the program as the last round left it. A resumed job ends with the same bytes as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from secateur.errors import JobFailed
+from secateur.report import Round
+from secateur.spec.recover import FineTune
+from secateur.states import Stage
+from worker import bench, checkpoint, finalize
+from worker.bench import Bench
+from worker.checkpoint import Checkpoint
+from worker.ledger import Ledger
+from worker.order import Advanced, AnyMessage, Checkpointed, Finished, JobOrder, Measured, Noted, Staged
+from worker.program.program import named_tensors
+from worker.pruning.masked import MaskGuard
+from worker.pruning.masks import Masks
+from worker.pruning.schedules import amounts
+from worker.pruning.select import select
+from worker.recovery.course import Course
+from worker.recovery.objective import Score
+from worker.recovery.state import TrainState
+from worker.recovery.train import Moment, fine_tune
+
+KEPT_CHECKPOINTS = 3
+SECONDS_BETWEEN_PROGRESS = 0.5
+
+Say = Callable[[AnyMessage], None]
+
+
+class PauseAsked(Exception):
+    """The worker is to stop; the newest checkpoint is written."""
+
+
+def run(order: JobOrder, say: Say, pause_asked: Callable[[], bool]) -> Finished | None:
+    """Do the job; None when it paused.
+
+    Raises:
+        SecateurError: the job cannot be done; the error says why.
+    """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        return Pipeline(order, say, pause_asked).run()
+    except PauseAsked:
+        return None
+
+
+class Pipeline:
+    """One attempt at one job."""
+
+    def __init__(self, order: JobOrder, say: Say, pause_asked: Callable[[], bool]) -> None:
+        self._order = order
+        self._say = say
+        self._pause_asked = pause_asked
+        self._folder = Path(order.folder)
+        self._saved: list[Path] = []
+        self._saved_s = time.monotonic()
+        self._said_s = 0.0
+        self._ledger = Ledger()
+        self._masks = Masks({})
+        self._training: TrainState | None = None
+        self._bench: Bench
+
+    def run(self) -> Finished:
+        """Everything, from where the checkpoint says."""
+        with self._stage(Stage.LOAD):
+            self._load()
+        with self._stage(Stage.EVALUATE):
+            self._evaluate()
+        for number in range(len(self._ledger.rounds) + 1, self._order.spec.prune.rounds + 1):
+            self._round(number)
+        with self._stage(Stage.FINALIZE):
+            recovered = self._bench.score(self._bench.reported)
+            artifacts = finalize.write(self._bench, self._masks, self._folder)
+        self._say(Measured(data={"when": "recovered", **self._named(recovered)}))
+        with self._stage(Stage.MEASURE):
+            report = finalize.report(self._order, self._bench, self._ledger, recovered, artifacts)
+        return Finished(report=report, artifacts=tuple(artifacts))
+
+    def _load(self) -> None:
+        self._bench = bench.lay_out(self._order)
+        for sentence in self._bench.inspection.notes:
+            self._note(sentence)
+        self._masks = Masks({name: mask for name, mask in self._bench.program.masks.items() if name in self._bench.amounts})
+        if self._order.checkpoint is not None:
+            self._resume(Path(self._order.checkpoint))
+
+    def _evaluate(self) -> None:
+        work = self._bench
+        if self._ledger.dense is None:
+            self._ledger.dense = work.score(work.reported)
+            self._say(Measured(data={"when": "dense", **self._named(self._ledger.dense)}))
+        if self._ledger.one_shot is None:
+            self._ledger.one_shot = self._one_shot()
+            self._say(Measured(data={"when": "one_shot", **self._named(self._ledger.one_shot)}))
+
+    def _one_shot(self) -> Score:
+        """The final amount at once, without training, on tensors that are put back afterwards."""
+        work = self._bench
+        dense = {name: tensor.detach().clone() for name, tensor in work.weights.items()}
+        self._select(work.spec.prune.target.amount).apply(work.weights)
+        score = work.score(work.reported)
+        with torch.no_grad():
+            for name, tensor in work.weights.items():
+                tensor.copy_(dense[name])
+        return score
+
+    def _round(self, number: int) -> None:
+        if self._ledger.round < number:
+            with self._stage(Stage.PRUNE, number):
+                self._prune(number)
+        with self._stage(Stage.FINE_TUNE, number):
+            self._fine_tune(number)
+        self._save()
+        self._pause_if_asked()
+
+    def _prune(self, number: int) -> None:
+        work, prune = self._bench, self._order.spec.prune
+        before = self._masks
+        self._masks = self._select(self._amounts()[number - 1])
+        self._masks.apply(work.weights)
+        if self._masks.zeros == before.zeros and prune.target.amount > 0:
+            self._note(f"Round {number} removed nothing: there are already as many zeros as it asks for.")
+        self._ledger.round = number
+        self._ledger.round_sparsity = self._masks.sparsity
+        self._ledger.round_pruned = work.score(work.validation)
+        if number == prune.rounds:
+            same = work.reported is work.validation
+            self._ledger.pruned = self._ledger.round_pruned if same else work.score(work.reported)
+        data = {"when": "pruned", "round": number, "sparsity": self._masks.sparsity}
+        self._say(Measured(data=data | self._named(self._ledger.round_pruned, "validation")))
+
+    def _fine_tune(self, number: int) -> None:
+        recover = self._order.spec.recover
+        pruned = self._ledger.round_pruned
+        assert pruned is not None
+        recovered, best, epochs = pruned, 0, 0
+        if isinstance(recover, FineTune):
+            epochs = recover.epochs if number == self._order.spec.prune.rounds else recover.epochs_per_round
+            outcome = fine_tune(
+                self._bench.program,
+                self._course(recover),
+                lambda weights, optimizer: MaskGuard(self._masks, weights, optimizer),
+                number,
+                epochs,
+                self._training,
+                on_step=self._stepped,
+                on_epoch=self._epoch_ended,
+            )
+            recovered, best, self._training = outcome.recovered, outcome.best_epoch, outcome.state
+        self._ledger.rounds.append(
+            Round(
+                round=number,
+                sparsity=self._ledger.round_sparsity,
+                pruned=pruned.value,
+                recovered=recovered.value,
+                epochs=epochs,
+                best_epoch=best,
+            )
+        )
+        data = {"when": "recovered", "round": number, "best_epoch": best}
+        self._say(Measured(data=data | self._named(recovered, "validation")))
+
+    def _select(self, amount: float) -> Masks:
+        raise NotImplementedError
+
+    def _amounts(self) -> list[float]:
+        raise NotImplementedError
+
+    def _course(self, recover: FineTune) -> Course:
+        work = self._bench
+        return Course(work.train, work.validation, work.objective, recover, work.spec.seed, work.device)
+
+    def _stepped(self, moment: Moment) -> None:
+        now = time.monotonic()
+        if now - self._said_s > SECONDS_BETWEEN_PROGRESS:
+            self._said_s = now
+            data = {"round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs, "loss": moment.loss()}
+            self._say(Advanced(fraction=self._fraction(moment), data=data))
+        if now - self._saved_s > self._order.checkpoint_every_s or self._pause_asked():
+            self._training = moment.state()
+            self._save()
+            self._pause_if_asked()
+
+    def _epoch_ended(self, moment: Moment, score: Score) -> None:
+        data = {"when": "epoch", "round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs}
+        self._say(Measured(data=data | self._named(score, "validation")))
+
+    def _fraction(self, moment: Moment) -> float:
+        """Rounds weigh as many steps as they train; what comes before and after them is a twentieth each."""
+        recover, rounds = self._order.spec.recover, self._order.spec.prune.rounds
+        assert isinstance(recover, FineTune)
+        every, last = max(recover.epochs_per_round, 1), max(recover.epochs, 1)
+        here = last if moment.round_index == rounds else every
+        done = every * (moment.round_index - 1) + here * moment.step / max(moment.steps, 1)
+        return 0.05 + 0.9 * done / (every * (rounds - 1) + last)
+
+    def _pause_if_asked(self) -> None:
+        if self._pause_asked():
+            raise PauseAsked
+
+    def _save(self) -> None:
+        tensors = {f"mask/{name}": mask for name, mask in self._masks.items()}
+        note = {"ledger": self._ledger.model_dump(mode="json"), "training": None}
+        if self._training is not None:
+            tensors |= {f"training/{name}": tensor for name, tensor in self._training.tensors.items()}
+            note["training"] = self._training.facts
+        if len(self._ledger.rounds) == self._ledger.round:
+            tensors |= {f"program/{name}": tensor for name, tensor in named_tensors(self._bench.program.module)}
+        path = self._folder / f"checkpoint-{time.monotonic_ns()}.safetensors"
+        digest = checkpoint.save(Checkpoint(tensors, note), path)
+        self._say(Checkpointed(name=path.name, sha256=digest, round=self._ledger.round))
+        self._saved_s = time.monotonic()
+        self._saved.append(path)
+        for old in self._saved[:-KEPT_CHECKPOINTS]:
+            old.unlink(missing_ok=True)
+
+    def _resume(self, path: Path) -> None:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self._order.checkpoint_sha256:
+                raise JobFailed("The checkpoint of the last attempt is damaged.")
+        saved = checkpoint.load(path)
+        self._ledger = Ledger.model_validate(saved.note["ledger"])
+        self._masks = Masks({name: mask.to(self._bench.device) for name, mask in saved.under("mask").items()})
+        if saved.note["training"] is not None:
+            self._training = TrainState(saved.under("training"), saved.note["training"])
+        tensors = saved.under("program")
+        with torch.no_grad():
+            for name, tensor in named_tensors(self._bench.program.module):
+                if name in tensors:
+                    tensor.copy_(tensors[name])
+        self._note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
+
+    def _named(self, score: Score, on: str | None = None) -> dict[str, str | float]:
+        return {"metric": self._bench.objective.metric, "on": on or self._bench.reported_on, "value": score.value}
+
+    def _note(self, sentence: str) -> None:
+        if self._ledger.note(sentence):
+            self._say(Noted(message=sentence))
+
+    @contextmanager
+    def _stage(self, stage: Stage, number: int = 0) -> Iterator[None]:
+        self._say(Staged(stage=stage, round=number))
+        with self._ledger.timed(stage):
+            yield

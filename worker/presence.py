@@ -1,0 +1,57 @@
+"""Telling the record that this worker is alive, and which device it serves."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import structlog
+
+from secateur.errors import Unavailable
+from secateur.resources import Worker
+from store.store import Store
+from worker.device import Device
+from worker.jobs import JobRunner
+
+log = structlog.get_logger()
+
+EVERY_S = 5.0
+
+
+class Presence(threading.Thread):
+    """Announces the worker every `EVERY_S` seconds and withdraws it at the end."""
+
+    def __init__(
+        self, store: Store, device: Device, worker_id: str, runner: JobRunner, stopping: threading.Event
+    ) -> None:
+        super().__init__(name="presence", daemon=True)
+        self._store = store
+        self._device = device
+        self._worker_id = worker_id
+        self._runner = runner
+        self._stopping = stopping
+
+    def run(self) -> None:
+        """Announce until the worker stops."""
+        while True:
+            try:
+                self._store.workers.announce(self._card())
+            except Unavailable:
+                log.warning("record_unavailable", id=self._worker_id)
+            if self._stopping.wait(EVERY_S):
+                break
+        try:
+            self._store.workers.withdraw(self._worker_id)
+        except Unavailable:
+            log.debug("left_without_a_word", id=self._worker_id)
+
+    def _card(self) -> Worker:
+        return Worker(
+            id=self._worker_id,
+            device=self._device.name,
+            device_name=self._device.model,
+            memory_bytes=self._device.memory_bytes,
+            queues=self._device.queues,
+            job=self._runner.current,
+            heartbeat_at=datetime.now(UTC),
+        )

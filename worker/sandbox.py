@@ -1,0 +1,41 @@
+"""The walls around a process that opens a stranger's file: what is done before it looks at the first byte."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that made it ends; exit at once where `parent` is already gone."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def enclose(environment: dict[str, str], memory_bytes: int | None, file_bytes: int) -> None:
+    """Own session, no inherited environment, no new privileges, no core dumps, bounded memory, files and descriptors."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 512, resource.RLIMIT_FSIZE: file_bytes}
+    if memory_bytes is not None:
+        limits[resource.RLIMIT_AS] = memory_bytes
+    for limit, value in limits.items():
+        _, hard = resource.getrlimit(limit)
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (bound, bound))
