@@ -18,12 +18,12 @@ PIXEL_MAXIMUM = 255
 
 
 class ProgramInput(Protocol):
-    """What a program says about one of its inputs: `dtype` as torch writes it, named axes where a size may vary."""
+    """What a program says about one of its inputs; an axis has a name where its size may vary."""
 
     @property
     def name(self) -> str: ...
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> torch.dtype: ...
     @property
     def shape(self) -> tuple[int | str, ...]: ...
 
@@ -54,10 +54,9 @@ class Dataset:
         chosen = []
         for wanted in program_inputs:
             column = _column(columns, inputs.get(wanted.name, wanted.name), f"input {wanted.name!r}")
-            dtype = _dtype(wanted)
             _check_shape(column, wanted, sizes)
-            _check_dtype(column, wanted, dtype)
-            chosen.append((column.name, dtype))
+            _check_dtype(column, wanted)
+            chosen.append((column.name, wanted.dtype))
         _check_lengths([columns[name] for name, _ in chosen] + [_column(columns, target, "the labels")])
         return cls(file, chosen, target)
 
@@ -117,15 +116,6 @@ def _column(columns: Mapping[str, Column], name: str, purpose: str) -> Column:
     return columns[name]
 
 
-def _dtype(wanted: ProgramInput) -> torch.dtype:
-    dtype = getattr(torch, wanted.dtype.removeprefix("torch."), None)
-    if not isinstance(dtype, torch.dtype) or dtype.is_complex:
-        raise DataMismatch(
-            f"Input {wanted.name!r} of the program has the dtype {wanted.dtype}, which no data set can hold."
-        )
-    return dtype
-
-
 def _check_shape(column: Column, wanted: ProgramInput, sizes: dict[str, int]) -> None:
     """Axes after the first must agree; a named size must be the same wherever it is named (remembered in `sizes`)."""
     fits = len(column.shape) == len(wanted.shape)
@@ -138,13 +128,13 @@ def _check_shape(column: Column, wanted: ProgramInput, sizes: dict[str, int]) ->
         )
 
 
-def _check_dtype(column: Column, wanted: ProgramInput, dtype: torch.dtype) -> None:
-    loses_fraction = column.dtype.is_floating_point and not dtype.is_floating_point
-    loses_number = dtype == torch.bool and column.dtype != torch.bool
+def _check_dtype(column: Column, wanted: ProgramInput) -> None:
+    loses_fraction = column.dtype.is_floating_point and not wanted.dtype.is_floating_point
+    loses_number = wanted.dtype == torch.bool and column.dtype != torch.bool
     if loses_fraction or loses_number:
         raise DataMismatch(
             f"Array {column.name!r} has the dtype {str(column.dtype).removeprefix('torch.')}; input {wanted.name!r} of "
-            f"the program expects {str(dtype).removeprefix('torch.')}."
+            f"the program expects {str(wanted.dtype).removeprefix('torch.')}."
         )
 
 
