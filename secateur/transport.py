@@ -16,6 +16,7 @@ ATTEMPTS = 5
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10.0
 AWAY = frozenset({429, 502, 503, 504})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SAFE = frozenset({"GET", "HEAD", "DELETE"})
 
 Send = Callable[[], httpx.Response]
@@ -61,7 +62,9 @@ class Transport:
         self.timeout_s = timeout_s
         self.attempts = attempts
         try:
-            self.http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, follow_redirects=False)
+            # A proxy that the environment names cannot reach this machine's loopback.
+            proxied = httpx.URL(self.url).host not in LOOPBACK
+            self.http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=proxied)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise ApiError("bad_url", f"{url!r} or its key cannot be used: {error}") from error
 

@@ -1,0 +1,47 @@
+# Everything happens in .venv, which the first target that needs it makes. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := secateur store app worker tests examples benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format up bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+install: $(INSTALLED) ## make .venv with everything in it
+
+$(INSTALLED): pyproject.toml constraints.txt scripts/install-torch
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Secateur needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@scripts/install-torch $(BIN)/python
+	@echo "installing Secateur and what it needs into $(VENV)" >&2
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## prune a real network through the whole service and show the report
+	@$(BIN)/python -m examples.digits
+
+test: $(INSTALLED) ## run every test
+	$(BIN)/python -m pytest -q
+
+check: $(INSTALLED) ## format, lint, types, and who may import whom
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## write the code as ruff wants it
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+up: $(INSTALLED) ## run Redis, the API and a worker on this machine
+	@$(BIN)/secateur up
+
+bench: $(INSTALLED) ## measure every number that the README gives
+	$(BIN)/python -m benchmarks.demo_seeds
+
+clean: ## remove the environment and all caches; data in var/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

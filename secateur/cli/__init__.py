@@ -1,0 +1,23 @@
+"""The command line. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import typer
+
+from secateur.cli import jobs, prune, serve
+
+app = typer.Typer(
+    name="secateur",
+    help="Prune a trained network, retrain it, measure it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (serve.up, serve.worker, prune.prune, jobs.jobs, jobs.watch, jobs.cancel, jobs.report, jobs.fetch):
+    app.command()(command)
+app.command()(jobs.workers)
+
+
+def main() -> None:
+    """The entry point `secateur`."""
+    app()

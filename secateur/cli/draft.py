@@ -1,0 +1,122 @@
+"""A job spec without ids, drafted from command-line options and, where given, a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+WHERE: dict[str, tuple[str, ...]] = {
+    "task": ("task", "kind"),
+    "importance": ("prune", "importance", "kind"),
+    "scope": ("prune", "scope"),
+    "sparsity": ("prune", "target", "amount"),
+    "rounds": ("prune", "schedule", "rounds"),
+    "include": ("prune", "layers", "include"),
+    "exclude": ("prune", "layers", "exclude"),
+    "override": ("prune", "layers", "override"),
+    "epochs": ("recover", "epochs"),
+    "epochs_per_round": ("recover", "epochs_per_round"),
+    "batch_size": ("recover", "batch_size"),
+    "optimizer": ("recover", "optimizer", "kind"),
+    "lr": ("recover", "learning_rate"),
+    "original_lr": ("recover", "original_learning_rate"),
+    "seed": ("seed",),
+    "device": ("device",),
+}
+KINDS = {"sparsity": ("prune", "target", "sparsity"), "rounds": ("prune", "schedule", "iterative")}
+
+
+def draft(options: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """The spec that a file and the options on top of it describe, checked. Raises BadParameter."""
+    spec = {"recover": {"kind": "fine_tune"}} if path is None else from_file(path)
+    if options["lr"] is not None or options["original_lr"] is not None:
+        spec = without_rates(spec)
+    return checked(merged(spec, from_options(options)))
+
+
+def from_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a spec that the given options (WHERE) say."""
+    changes: dict[str, Any] = {}
+    for name, path in WHERE.items():
+        value = options[name]
+        if value is None or value == [] or value == ():
+            continue
+        if name in KINDS:
+            put(changes, (*KINDS[name][:-1], "kind"), KINDS[name][-1])
+        put(changes, path, overrides(value) if name == "override" else value)
+    return changes
+
+
+def put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a leaf, making the branches to it."""
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """A spec that somebody wrote down, as YAML or JSON (which is YAML too). Raises BadParameter."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf8")
+        spec = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint="--spec") from None
+    if not isinstance(spec, dict) or not all(isinstance(key, str) for key in spec):
+        raise typer.BadParameter(f"{path} does not hold an object with names", param_hint="--spec")
+    return spec
+
+
+def overrides(pairs: Sequence[str]) -> dict[str, float]:
+    """`PATTERN=AMOUNT` pairs. Raises BadParameter."""
+    return dict(_override(pair) for pair in pairs)
+
+
+def _override(pair: str) -> tuple[str, float]:
+    name, _, amount = pair.rpartition("=")
+    try:
+        share = float(amount)
+    except ValueError:
+        name, share = "", 0.0
+    if not name:
+        raise typer.BadParameter(f"{pair!r} is not PATTERN=AMOUNT, as in 'fc.*=0.5'", param_hint="--override")
+    return name, share
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, key by key; another `kind` starts its part anew."""
+    result = dict(base)
+    for key, value in changes.items():
+        there = result.get(key)
+        if isinstance(value, dict) and isinstance(there, dict):
+            same = value.get("kind", there.get("kind")) == there.get("kind")
+            result[key] = merged(there if same else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def without_rates(spec: dict[str, Any]) -> dict[str, Any]:
+    """A copy without learning rates, for a new one to take their place."""
+    recover = {key: value for key, value in spec.get("recover", {}).items() if not key.endswith("learning_rate")}
+    return {**spec, "recover": recover}
+
+
+def checked(spec: dict[str, Any]) -> dict[str, Any]:
+    """The same spec, if only ids are missing: told before anything is uploaded. Raises BadParameter."""
+    from pydantic import ValidationError
+
+    from secateur.spec import JobSpec
+
+    data = {**spec.get("data", {}), "train": "dst_" + "0" * 26}
+    try:
+        JobSpec.model_validate({**spec, "model": "mdl_" + "0" * 26, "data": data})
+    except ValidationError as error:
+        found = [f"{'.'.join(map(str, each['loc'])) or 'spec'}: {each['msg']}" for each in error.errors()]
+        raise typer.BadParameter("\n  ".join(["", *found]), param_hint="the spec") from None
+    return spec

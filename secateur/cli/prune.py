@@ -1,0 +1,123 @@
+"""`secateur prune`: one command from a file to a pruned file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from secateur.cli.connection import LOCAL, ApiKey, Json, Url, connected, going_on_without_us, write_json
+from secateur.cli.draft import draft
+
+if TYPE_CHECKING:
+    from secateur.cli.progress import Watcher
+    from secateur.client import Result
+    from secateur.resources import Job
+
+Option = typer.Option
+
+
+def prune(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="A .pt2 file, or the id of an uploaded model.")],
+    train: Annotated[str, Option(help="Training data: a safetensors or npz file, or an id.")],
+    test: Annotated[str | None, Option(help="Test data; it only reports.")] = None,
+    validation: Annotated[str | None, Option(help="A share of the training data, a file, or an id.")] = None,
+    sparsity: Annotated[float | None, Option(help="The share of weights to take away, 0 <= share < 1.")] = None,
+    rounds: Annotated[int | None, Option(help="Prune and retrain so often. (5 by default)")] = None,
+    scope: Annotated[Literal["global", "layer"] | None, Option(help="Rank all layers together, or each alone.")] = None,
+    importance: Annotated[
+        Literal["l1", "random"] | None, Option(help="Which weights go first. (l1 by default)")
+    ] = None,
+    include: Annotated[list[str] | None, Option(help="Prune only these layers (glob).")] = None,
+    exclude: Annotated[list[str] | None, Option(help="Leave these layers alone (glob).")] = None,
+    override: Annotated[list[str] | None, Option(help="Another share for these layers: GLOB=SHARE.")] = None,
+    epochs: Annotated[int | None, Option(help="Retraining after the last round.")] = None,
+    epochs_per_round: Annotated[int | None, Option(help="Retraining after each other round.")] = None,
+    batch_size: Annotated[int | None, Option(help="Of the retraining.")] = None,
+    optimizer: Annotated[Literal["sgd", "adamw"] | None, Option(help="Of the retraining.")] = None,
+    lr: Annotated[float | None, Option(help="Learning rate of the retraining.")] = None,
+    original_lr: Annotated[float | None, Option(help="What the network was trained with; a tenth is used.")] = None,
+    task: Annotated[Literal["classification", "regression"] | None, Option(help="Decides loss and metric.")] = None,
+    spec: Annotated[Path | None, Option(help="A job spec (YAML, JSON) without ids; options win over it.")] = None,
+    seed: Annotated[int | None, Option(help="Of everything random.")] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"] | None, Option(help="Where the job runs.")] = None,
+    out: Annotated[Path | None, Option(help="Download the results into this folder.", file_okay=False)] = None,
+    detach: Annotated[bool, Option("--detach", help="Submit and do not wait.")] = False,
+    as_json: Json = False,
+    url: Url = LOCAL,
+    api_key: ApiKey = None,
+) -> None:
+    """Prune a model, retrain it, and show the report."""
+    partial = draft(ctx.params, spec)
+    a_source(model, "mdl_"), a_source(train, "dst_"), test and a_source(test, "dst_")
+    chosen_on = share(validation)
+    with connected(url, api_key) as client, watcher(as_json) as watching:
+        client.on_bytes = watching.on_bytes
+        job = client.submit(client.prepare(model, train=train, test=test, validation=chosen_on, spec=partial))
+        watching.submitted(job)
+        if detach:
+            announce(job, as_json)
+            return
+        with going_on_without_us(job.id):
+            for event in client.watch(job.id):
+                watching.on_event(event)
+        result = client.result(job.id)
+        files = {} if out is None else result.fetch(out)
+        watching.stop()
+        show(result, files, as_json)
+
+
+def a_source(given: str, prefix: str) -> str:
+    """An id, or the path of a file that is there. Raises BadParameter."""
+    if given.startswith(prefix) or Path(given).is_file():
+        return given
+    raise typer.BadParameter(f"{given!r} is neither a file nor an id ({prefix}...)")
+
+
+def share(given: str | None) -> str | float | None:
+    """What --validation takes: a number is a share of the training data."""
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return a_source(str(given), "dst_")
+
+
+def watcher(as_json: bool) -> Watcher:
+    """Progress on the error output; none for machines."""
+    from rich.console import Console
+
+    from secateur.cli.progress import Watcher
+
+    return Watcher(Console(stderr=True), quiet=as_json)
+
+
+def announce(job: Job, as_json: bool) -> None:
+    """A job that was submitted and is left alone."""
+    if as_json:
+        write_json(job)
+    else:
+        typer.echo(job.id)
+
+
+def show(result: Result, files: dict[str, Path], as_json: bool) -> None:
+    """The report, and where the files are."""
+    if as_json:
+        paths = {name: str(path) for name, path in files.items()}
+        write_json({"job": plain(result.job), "report": plain(result.report), "files": paths})
+        return
+    from rich.console import Console
+
+    from secateur.cli.table import draw
+
+    Console().print(draw(result.report))
+    for path in files.values():
+        typer.echo(path)
+    if not files:
+        typer.echo(f"Download it: secateur fetch {result.job.id} --out FOLDER")
+
+
+def plain(record: Any) -> Any:
+    """A record as JSON takes it."""
+    return record.model_dump(mode="json")

@@ -1,0 +1,127 @@
+"""The report, drawn for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from secateur.report import Latency, Metric, Report, Round, Size, Sparsity
+
+KIB = 1024
+
+
+def draw(report: Report) -> RenderableType:
+    """All of a report: metric, rounds, layers, size, latency, and what a reader should know."""
+    return Group(*parts(report))
+
+
+def parts(report: Report) -> Iterator[RenderableType]:
+    """The tables that there is something to show in."""
+    yield metric_table(report.metric)
+    if len(report.rounds) > 1:
+        yield rounds_table(report.rounds, report.metric)
+    yield sparsity_table(report.sparsity)
+    yield size_table(report.size)
+    if report.latency:
+        yield latency_table(report.latency)
+    for note in (report.size.note, *report.notes):
+        yield Padding(plain(note), (1, 0, 0, 1))
+
+
+def plain(text: str) -> Text:
+    """Text from a stranger (layer names, messages): no markup, and no control character reaches the terminal."""
+    return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
+
+
+def figure(value: float, name: str) -> str:
+    """A metric as people read it: accuracy in percent."""
+    return f"{value:.2%}" if name == "accuracy" else f"{value:.4g}"
+
+
+def size(size_bytes: int) -> str:
+    """Bytes, in the unit that keeps them short."""
+    value, units = float(size_bytes), ["B", "KiB", "MiB", "GiB"]
+    while value >= KIB and len(units) > 1:
+        value, units = value / KIB, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table whose first column is text and whose others are figures."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", show_footer=False)
+    for index, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    return drawn
+
+
+def metric_table(metric: Metric) -> Table:
+    """The metric at the four moments that matter."""
+    drawn = table(f"{metric.name} on {metric.on}, {metric.examples} examples", "", metric.name, "against dense")
+    moments = {
+        "dense (as uploaded)": metric.dense,
+        "one-shot (all at once, no training)": metric.one_shot,
+        "pruned (last round, before training)": metric.pruned,
+        "recovered (handed over)": metric.recovered,
+    }
+    for moment, value in moments.items():
+        drawn.add_row(moment, figure(value, metric.name), difference(value - metric.dense, metric.name))
+    error = figure(metric.standard_error, metric.name)
+    drawn.caption = (
+        f"standard error of recovered: {error}; {'higher' if metric.higher_is_better else 'lower'} is better"
+    )
+    return drawn
+
+
+def difference(value: float, name: str) -> str:
+    """How far a metric is from the dense one; accuracy in points."""
+    return f"{100 * value:+.2f} points" if name == "accuracy" else f"{value:+.4g}"
+
+
+def rounds_table(rounds: tuple[Round, ...], metric: Metric) -> Table:
+    """One line a round, measured on the validation data."""
+    drawn = table("rounds, on validation", "round", "sparsity", "pruned", "recovered", "epochs", "best")
+    for each in rounds:
+        figures = (figure(each.pruned, metric.name), figure(each.recovered, metric.name))
+        drawn.add_row(str(each.round), f"{each.sparsity:.2%}", *figures, str(each.epochs), str(each.best_epoch))
+    return drawn
+
+
+def sparsity_table(sparsity: Sparsity) -> Table:
+    """Zeros of each chosen layer, and of all of them."""
+    drawn = table("sparsity", "layer", "shape", "zeros", "weights", "sparsity")
+    for layer in sparsity.layers:
+        shape = " x ".join(map(str, layer.shape))
+        share = layer.zeros / layer.total if layer.total else 0.0
+        drawn.add_row(plain(layer.name), shape, f"{layer.zeros:,}", f"{layer.total:,}", f"{share:.2%}")
+    drawn.add_section()
+    drawn.add_row("all chosen layers", "", f"{sparsity.zeros:,}", f"{sparsity.total:,}", f"{sparsity.overall:.2%}")
+    return drawn
+
+
+def size_table(sizes: Size) -> Table:
+    """What the network weighs."""
+    drawn = table("size", "", "")
+    drawn.show_header = False
+    drawn.add_row("parameters", f"{sizes.parameters:,}")
+    drawn.add_row("of them not zero", f"{sizes.nonzero:,}")
+    drawn.add_row("tensors, dense", size(sizes.dense_bytes))
+    for name, size_bytes in sizes.gzip_bytes.items():
+        drawn.add_row(Text.assemble("tensors under gzip, ", plain(name)), size(size_bytes))
+    for name, size_bytes in sizes.artifacts.items():
+        drawn.add_row(plain(name), size(size_bytes))
+    return drawn
+
+
+def latency_table(latencies: tuple[Latency, ...]) -> Table:
+    """Dense and pruned network timed alternately."""
+    first = latencies[0]
+    title = f"latency in ms on {first.device}, {first.threads} threads, {first.runs} runs"
+    drawn = table(title, "batch", "dense p50", "dense p95", "pruned p50", "pruned p95", "speed-up")
+    for each in latencies:
+        times = (each.dense_p50_ms, each.dense_p95_ms, each.pruned_p50_ms, each.pruned_p95_ms)
+        drawn.add_row(str(each.batch), *(f"{time_ms:.3f}" for time_ms in times), f"{each.speed_up:.2f} x")
+    return drawn
