@@ -37,6 +37,10 @@ class Input:
     keyword: bool = False
     """Whether the program was exported with this input as a keyword argument; it is written so again."""
 
+    def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape in numbers."""
+        return tuple(sizes[entry] if isinstance(entry, str) else entry for entry in self.shape)
+
 
 @dataclass
 class Program:
@@ -95,21 +99,20 @@ class Program:
         self.module.recompile()
         return self
 
-    def example(self, batch: int, seed: int = 0) -> tuple[Tensor, ...]:
-        """Inputs of our own for `batch` examples: normal floats, valid indices, True."""
+    def example(self, sizes: int | Mapping[str, int], seed: int = 0) -> tuple[Tensor, ...]:
+        """Inputs of our own: normal floats, valid indices, ones.
+
+        `sizes` is the number of examples, or names the sizes that are not to be those known to work.
+        """
         generator = torch.Generator().manual_seed(seed)
         nodes = self.module.graph.find_nodes(op="placeholder")
         device = next((tensor.device for tensor in self.module.state_dict().values()), torch.device("cpu"))
-        shapes = (self.shape(given, batch) for given in self.inputs)
+        known = {name: size.example for name, size in self.sizes.items()}
+        known |= {BATCH: sizes} if isinstance(sizes, int) else sizes
         return tuple(
-            example_input(node, given.dtype, shape, generator).to(device)
-            for node, given, shape in zip(nodes, self.inputs, shapes, strict=True)
+            example_input(node, given.dtype, given.sized(known), generator).to(device)
+            for node, given in zip(nodes, self.inputs, strict=True)
         )
-
-    def shape(self, given: Input, batch: int) -> tuple[int, ...]:
-        """The shape of an input in numbers, for `batch` examples and the known size of everything else that varies."""
-        sizes = {name: size.example for name, size in self.sizes.items()} | {BATCH: batch}
-        return tuple(sizes[entry] if isinstance(entry, str) else entry for entry in given.shape)
 
     def copy(self) -> Program:
         """A program that shares no tensor and no node with this one."""

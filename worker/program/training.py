@@ -46,7 +46,7 @@ def _attention_dropout(node: fx.Node) -> bool:
     if name(node.target) != "scaled_dot_product_attention":
         return False
     given = node.args[ATTENTION_DROPOUT] if len(node.args) > ATTENTION_DROPOUT else node.kwargs.get("dropout_p", 0.0)
-    return given != 0.0
+    return not (isinstance(given, int | float) and given == 0)
 
 
 def _flag(node: fx.Node) -> bool | None:

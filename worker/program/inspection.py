@@ -1,0 +1,117 @@
+"""What there is to know about a program before a job is made for it; nothing that reads the answer needs torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import fx
+
+from secateur.errors import ProgramFails
+from secateur.inspection import Batch, Layer, ModelInspection, TensorInfo
+from worker.program.layers import prunable
+from worker.program.operators import name
+from worker.program.program import BATCH, Program, Size
+
+Ending = Literal["logits", "softmax", "log_softmax"]
+
+ENDINGS: dict[str, Ending] = {
+    "softmax": "softmax",
+    "_softmax": "softmax",
+    "_safe_softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "_log_softmax": "log_softmax",
+}
+SAME_VALUES = frozenset(("to", "_to_copy", "type_as", "contiguous", "clone", "alias", "detach"))
+
+
+def inspect(program: Program) -> ModelInspection:
+    """Everything that an upload's record says. Runs the program at two batch sizes; raises ProgramFails."""
+    batch = program.sizes[BATCH]
+    state = {id(tensor): tensor for tensor in program.module.state_dict(keep_vars=True).values()}
+    return ModelInspection(
+        written_by=program.written_by,
+        inputs=tuple(TensorInfo(name=i.name, dtype=_written(i.dtype), shape=i.shape) for i in program.inputs),
+        outputs=_outputs(program),
+        batch=Batch(kind=program.batch_kind, minimum=batch.minimum, maximum=batch.maximum),
+        parameters=sum(tensor.numel() for tensor in state.values() if tensor.requires_grad),
+        state_bytes=sum(tensor.nbytes for tensor in state.values()),
+        layers=_layers(program),
+        tied=program.ties(),
+        masked=tuple(program.masks),
+        notes=program.notes,
+    )
+
+
+def _layers(program: Program) -> tuple[Layer, ...]:
+    parameters = dict(program.named_parameters())
+    return tuple(
+        Layer(
+            name=first,
+            shape=tuple(parameters[first].shape),
+            total=parameters[first].numel(),
+            zeros=int((parameters[first] == 0).sum()),
+            operator=operator,
+        )
+        for first, operator in prunable(program).items()
+    )
+
+
+def _outputs(program: Program) -> tuple[TensorInfo, ...]:
+    base = {symbol: size.example for symbol, size in program.sizes.items()}
+    results = _run(program, base)
+    shapes: dict[str, list[int | str]] = {key: list(tensor.shape) for key, tensor in results.items()}
+    for symbol, size in program.sizes.items():
+        other = _other(size)
+        if other is not None:
+            changed = _run(program, base | {symbol: other})
+            for key, shape in shapes.items():
+                _name_axes(shape, tuple(changed[key].shape), symbol, size.example, other)
+    nodes = program.outputs()
+    return tuple(
+        TensorInfo(
+            name=key,
+            dtype=_written(tensor.dtype),
+            shape=tuple(shapes[key]),
+            ends_in=_ending(nodes[key], tensor.dim()) if tensor.is_floating_point() else None,
+        )
+        for key, tensor in results.items()
+    )
+
+
+def _run(program: Program, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
+    try:
+        with torch.no_grad():
+            return program.run(*program.example(sizes))
+    except Exception as error:
+        raise ProgramFails(f"The program cannot be run at {sizes}: {str(error).splitlines()[0][:300]}") from error
+
+
+def _other(size: Size) -> int | None:
+    """A second allowed value of a size."""
+    if size.maximum is None or size.example < size.maximum:
+        return size.example + 1
+    return size.example - 1 if size.example > size.minimum else None
+
+
+def _name_axes(shape: list[int | str], changed: tuple[int, ...], symbol: str, before: int, after: int) -> None:
+    """Writes a symbol where an output's axis followed its change; `3*batch` where it follows as a multiple."""
+    for axis, (was, now) in enumerate(zip(shape, changed, strict=True)):
+        if was == now or isinstance(was, str):
+            continue
+        multiple, rest = divmod(was, before)
+        follows = not rest and now == multiple * after
+        shape[axis] = "varies" if not follows else symbol if multiple == 1 else f"{multiple}*{symbol}"
+
+
+def _ending(node: fx.Node, axes: int) -> Ending:
+    """Whether an output is the softmax or log softmax over its channels (axis 1) or its last axis."""
+    while name(node.target) in SAME_VALUES and isinstance(node.args[0], fx.Node):
+        node = node.args[0]
+    ending = ENDINGS.get(name(node.target))
+    axis = node.args[1] if len(node.args) > 1 else None
+    return ending if ending and isinstance(axis, int) and axis % max(axes, 1) in (1, axes - 1) else "logits"
+
+
+def _written(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
