@@ -77,13 +77,14 @@ def convert_npz(path: Path, out_path: Path, max_bytes: int) -> None:
     Stored and deflated members only, no objects, no two of one name. Raises TooLarge when the arrays take more than
     `max_bytes`, BadDataset for everything else that is not a plain npz file; `out_path` is then not left behind.
     """
-    try:
-        with _archive_errors(), _Reader(path) as reader, zipfile.ZipFile(reader) as archive:
-            members = _members(archive, path.stat().st_size, max_bytes)
+    with _archive_errors(), _Reader(path) as reader, zipfile.ZipFile(reader) as archive:
+        members = _members(archive, path.stat().st_size, max_bytes)
+        out_path.touch(exist_ok=False)
+        try:
             _write(archive, members, out_path)
-    except BaseException:
-        out_path.unlink(missing_ok=True)
-        raise
+        except BaseException:
+            out_path.unlink()
+            raise
 
 
 class _Reader(io.BufferedReader):
@@ -161,7 +162,7 @@ def _read_header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, 
 
 def _write(archive: zipfile.ZipFile, members: list[_Member], out_path: Path) -> None:
     header, starts = _header(members)
-    with out_path.open("xb") as out:
+    with out_path.open("wb") as out:
         out.write(header)
         total = len(header) + sum(member.size_bytes for member in members)
         # A full disk must be an error here: through the mapping below it would be a fatal signal.

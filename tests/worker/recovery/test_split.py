@@ -83,6 +83,7 @@ def test_one_example_cannot_be_split(make_dataset: Callable[..., Dataset]) -> No
         split(labelled(make_dataset, [0]), 0.5, 0, stratify=False)
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, 300), key=st.lists(st.integers(0, 2**63 - 1), max_size=4))
 def test_orders_are_permutations_and_repeat(length: int, key: list[int]) -> None:
     order = permutation(length, *key)
