@@ -1,0 +1,276 @@
+"""Whether a job spec, a model and its data sets fit together, and what the job would take away: from inspections alone.
+
+Needs neither torch nor the files, so the door can say everything that is wrong before a job is queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from secateur.errors import DataMismatch, InvalidSpec, LabelsOutOfRange, NothingMatches
+from secateur.inspection import ArrayInfo, DatasetInspection, Layer, ModelInspection, TensorInfo
+from secateur.layers import choose
+from secateur.resources import Finding, Forecast
+from secateur.spec import JobSpec
+from secateur.spec.data import Data
+from secateur.spec.prune import Layers
+from secateur.spec.task import Classification
+
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
+INDEXES = frozenset({"int32", "int64"})
+
+LEAVES = {leaf.code: leaf for leaf in (InvalidSpec, NothingMatches, DataMismatch, LabelsOutOfRange)}
+
+Datasets = Mapping[str, DatasetInspection]
+
+
+def require_fit(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> None:
+    """Do nothing when all fits.
+
+    Raises:
+        InvalidSpec: It does not; `errors` in the context lists every problem. Where all are of one kind, it is that leaf.
+    """
+    found = findings(spec, model, datasets)
+    if not found:
+        return
+    codes = {finding.code for finding in found}
+    leaf = LEAVES[codes.pop()] if len(codes) == 1 else InvalidSpec
+    more = f" ({len(found) - 1} more in `errors`)" if len(found) > 1 else ""
+    raise leaf(found[0].message + more, errors=[finding.model_dump() for finding in found])
+
+
+def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple[Finding, ...]:
+    """Everything that does not fit; `datasets` holds the inspection of each of `spec.datasets` by its id."""
+    return (
+        *_mapping(spec.data, model),
+        *_output(spec, model),
+        *(finding for pointer, id in _roles(spec.data) for finding in _dataset(pointer, spec, model, datasets[id])),
+        *_split(spec.data, datasets),
+        *_layers(spec.prune.layers, model),
+        *_latency(spec, model),
+    )
+
+
+def forecast(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> Forecast:
+    """What a spec that fits takes away: of each pool of n weights round(amount * n), or what is zero already.
+
+    Raises:
+        NothingMatches: It does not fit: a pattern matches no layer.
+    """
+    chosen = _choose(spec.prune.layers, model)
+    layers = {layer.name: layer for layer in model.layers}
+    common = [layers[name] for name, own in chosen.items() if own is None]
+    single = [(layers[name], own) for name, own in chosen.items() if own is not None]
+    amount = spec.prune.target.amount
+    pools = [common] if spec.prune.scope == "global" else [[layer] for layer in common]
+    zeros = sum(_zeros(pool, amount) for pool in pools) + sum(_zeros([layer], own) for layer, own in single)
+    return Forecast(
+        rounds=spec.prune.rounds,
+        weights=sum(layers[name].total for name in chosen),
+        zeros=zeros,
+        layers=tuple(chosen),
+        examples=datasets[spec.data.train].examples,
+    )
+
+
+def _zeros(pool: Sequence[Layer], amount: float) -> int:
+    return max(round(amount * sum(layer.total for layer in pool)), sum(layer.zeros for layer in pool))
+
+
+def _roles(data: Data) -> Iterator[tuple[str, str]]:
+    """The data sets, each once, with a pointer to where it is named first."""
+    named = {"/data/train": data.train, "/data/validation": data.validation, "/data/test": data.test}
+    seen: set[str] = set()
+    for pointer, id in named.items():  # noqa: A001
+        if isinstance(id, str) and id not in seen:
+            seen.add(id)
+            yield pointer, id
+
+
+def _mapping(data: Data, model: ModelInspection) -> Iterator[Finding]:
+    names = [wanted.name for wanted in model.inputs]
+    for name in data.inputs:
+        if name not in names:
+            message = f"The model has no input {name!r}; it has {_listed(names)}."
+            yield _finding(DataMismatch.code, f"/data/inputs/{_escaped(name)}", message)
+
+
+def _output(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
+    names = [output.name for output in model.outputs]
+    output = _scored(spec, model)
+    if output is None and spec.task.output is None:
+        message = f"The model has {len(names)} outputs; name the one that is scored: {_listed(names)}."
+        yield _finding(DataMismatch.code, "/task/output", message)
+    elif output is None:
+        message = f"The model has no output {spec.task.output!r}; it has {_listed(names)}."
+        yield _finding(DataMismatch.code, "/task/output", message)
+    elif output.dtype not in FLOATS:
+        message = f"Output {output.name!r} is {output.dtype}; only floating-point outputs can be scored."
+        yield _finding(DataMismatch.code, "/task/output", message)
+    elif isinstance(spec.task, Classification) and len(output.shape) < 2:
+        message = f"Output {output.name!r} has the shape {_shape(output.shape)}; (examples, classes, ...) is expected."
+        yield _finding(DataMismatch.code, "/task", message)
+
+
+def _scored(spec: JobSpec, model: ModelInspection) -> TensorInfo | None:
+    """The output that the task scores, by index or key; None when it is not there or not named."""
+    wanted, outputs = spec.task.output, model.outputs
+    if wanted is None:
+        return outputs[0] if len(outputs) == 1 else None
+    if isinstance(wanted, int) and 0 <= wanted < len(outputs):
+        return outputs[wanted]
+    return next((output for output in outputs if output.name == str(wanted)), None)
+
+
+def _dataset(pointer: str, spec: JobSpec, model: ModelInspection, dataset: DatasetInspection) -> Iterator[Finding]:
+    """What is wrong with one data set; `sizes` learns the sizes of the model's named axes from it."""
+    arrays = {array.name: array for array in dataset.arrays}
+    sizes: dict[str, int] = {}
+    used: dict[str, ArrayInfo] = {}
+    for wanted in model.inputs:
+        name = spec.data.inputs.get(wanted.name, wanted.name)
+        if name not in arrays:
+            yield _missing(pointer, name, f"input {wanted.name!r}", arrays, hint="map it with data.inputs")
+            continue
+        used[name] = arrays[name]
+        yield from _input(pointer, arrays[name], wanted, sizes)
+    target = spec.data.target
+    if target not in arrays:
+        yield _missing(pointer, target, "the labels", arrays, hint="name the array in data.target")
+    else:
+        used[target] = arrays[target]
+        if output := _scored(spec, model):
+            judge = _labels if isinstance(spec.task, Classification) else _targets
+            yield from judge(pointer, arrays[target], output, sizes)
+    for array in used.values():
+        yield from _values(pointer, array, dataset.examples)
+
+
+def _input(pointer: str, array: ArrayInfo, wanted: TensorInfo, sizes: dict[str, int]) -> Iterator[Finding]:
+    if not _same_sizes(array.shape, wanted.shape, sizes):
+        yield _mismatch(
+            pointer, array, f"has the shape {_shape(array.shape)}", wanted, _shape(("examples", *wanted.shape[1:]))
+        )
+    accepted = _accepted(wanted.dtype)
+    if array.dtype not in accepted:
+        yield _mismatch(pointer, array, f"is {array.dtype}", wanted, " or ".join(sorted(accepted)))
+
+
+def _accepted(dtype: str) -> frozenset[str]:
+    """Dtypes that become this one without loss of meaning; uint8 for a float is divided by 255."""
+    if dtype in FLOATS:
+        return FLOATS | {"uint8"}
+    return INDEXES if dtype in INDEXES else frozenset({dtype})
+
+
+def _same_sizes(found: Sequence[int], expected: Sequence[int | str], sizes: dict[str, int]) -> bool:
+    """Whether the axes after the first agree; an equal name stands for an equal size wherever it is."""
+    if len(found) != len(expected):
+        return False
+    pairs = zip(found[1:], expected[1:], strict=True)
+    return all(size == (sizes.setdefault(name, size) if isinstance(name, str) else name) for size, name in pairs)
+
+
+def _labels(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int]) -> Iterator[Finding]:
+    """Labels of a classification: integers (N, ...) for an output (N, classes, ...), each below `classes`."""
+    if array.dtype not in INTEGERS:
+        yield _mismatch(pointer, array, f"is {array.dtype}", output, "integer labels")
+        return
+    expected = (*output.shape[:1], *output.shape[2:])
+    if len(output.shape) >= 2 and not _same_sizes(array.shape, expected, sizes):
+        found = f"has the shape {_shape(array.shape)}"
+        yield _mismatch(pointer, array, found, output, _shape(("examples", *expected[1:])))
+    if array.minimum is None or array.maximum is None:
+        yield _finding(DataMismatch.code, pointer, f"Array {array.name!r} has no label to score: all are -100.")
+        return
+    classes = output.shape[1] if len(output.shape) >= 2 else None
+    if array.minimum < 0 or (isinstance(classes, int) and array.maximum >= classes):
+        message = (
+            f"The labels of array {array.name!r} reach from {array.minimum:.0f} to {array.maximum:.0f}; "
+            f"output {output.name!r} of the model has {classes} classes, so 0 to "
+            f"{classes - 1 if isinstance(classes, int) else 'one less'} is expected (or -100 for what is not scored)."
+        )
+        yield _finding(LabelsOutOfRange.code, pointer, message)
+
+
+def _targets(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int]) -> Iterator[Finding]:
+    """Targets of a regression: floats of the output's shape; a last axis of 1 may be left out or added."""
+    if array.dtype not in FLOATS:
+        yield _mismatch(pointer, array, f"is {array.dtype}", output, "floating-point targets")
+    if not _same_sizes(_less_one(array.shape), _less_one(output.shape), sizes):
+        found = f"has the shape {_shape(array.shape)}"
+        yield _mismatch(pointer, array, found, output, _shape(("examples", *output.shape[1:])))
+
+
+def _values(pointer: str, array: ArrayInfo, examples: int) -> Iterator[Finding]:
+    if not array.finite:
+        message = f"Array {array.name!r} holds values that are not finite (NaN or infinity)."
+        yield _finding(DataMismatch.code, pointer, message)
+    if array.shape[:1] != (examples,):
+        message = f"Array {array.name!r} has the shape {_shape(array.shape)}; {examples} examples are expected."
+        yield _finding(DataMismatch.code, pointer, message)
+
+
+def _split(data: Data, datasets: Datasets) -> Iterator[Finding]:
+    if isinstance(data.validation, float) and datasets[data.train].examples < 2:
+        message = "The training data has 1 example; at least 2 are needed to set one aside for validation."
+        yield _finding(DataMismatch.code, "/data/validation", message)
+
+
+def _layers(layers: Layers, model: ModelInspection) -> Iterator[Finding]:
+    try:
+        _choose(layers, model)
+    except NothingMatches as error:
+        yield _finding(error.code, _where(layers, error.context.get("pattern")), error.message)
+
+
+def _choose(layers: Layers, model: ModelInspection) -> dict[str, float | None]:
+    return choose([layer.name for layer in model.layers], layers.include, layers.exclude, layers.override)
+
+
+def _where(layers: Layers, pattern: str | None) -> str:
+    for field, patterns in (("include", layers.include), ("exclude", layers.exclude)):
+        if pattern in patterns:
+            return f"/prune/layers/{field}/{patterns.index(pattern)}"
+    return "/prune/layers" if pattern is None else f"/prune/layers/override/{_escaped(pattern)}"
+
+
+def _latency(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
+    batch = model.batch
+    for at, size in enumerate(spec.finalize.latency.batch_sizes if spec.finalize.latency else ()):
+        if size < batch.minimum or (batch.maximum is not None and size > batch.maximum):
+            message = (
+                f"The model takes {batch.minimum} to {batch.maximum or 'any number of'} examples at once, not {size}."
+            )
+            yield _finding(InvalidSpec.code, f"/finalize/latency/batch_sizes/{at}", message)
+
+
+def _finding(code: str, pointer: str, message: str) -> Finding:
+    return Finding(code=code, pointer=pointer, message=message)
+
+
+def _missing(pointer: str, name: str, purpose: str, arrays: Iterable[str], hint: str) -> Finding:
+    message = f"The data set has no array {name!r} for {purpose}; it has {_listed(arrays)}. Add it, or {hint}."
+    return _finding(DataMismatch.code, pointer, message)
+
+
+def _mismatch(pointer: str, array: ArrayInfo, found: str, tensor: TensorInfo, expected: str) -> Finding:
+    message = f"Array {array.name!r} {found}; {expected} is expected for {tensor.name!r} of the model."
+    return _finding(DataMismatch.code, pointer, message)
+
+
+def _less_one(shape: Sequence[int | str]) -> tuple[int | str, ...]:
+    return tuple(shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else tuple(shape)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _shape(sizes: Iterable[int | str]) -> str:
+    return f"({', '.join(str(size) for size in sizes)})"

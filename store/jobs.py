@@ -1,0 +1,155 @@
+"""Jobs: made, judged, shown, cancelled, deleted. Who runs them says so through `store.leases`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from secateur.errors import NotFound, SecateurError, Unavailable
+from secateur.ids import new_id
+from secateur.report import Report
+from secateur.resources import Artifact, Job, Page, Validation
+from secateur.spec import Device, JobSpec
+from secateur.states import JobState
+from store.holds import Holds
+from store.idempotency import IdempotencyKey
+from store.judge import Judge
+from store.records import to_job, to_page
+from store.scripts import Scripts
+from store.settings import StoreSettings
+from store.wake import Wake
+
+QUEUE_OF: dict[Device, str] = {"auto": "any", "cpu": "cpu", "cuda": "cuda"}
+TRIES = 5
+
+
+class Jobs:
+    """All jobs."""
+
+    def __init__(self, scripts: Scripts, holds: Holds, judge: Judge, wake: Wake, settings: StoreSettings) -> None:
+        self._scripts = scripts
+        self._holds = holds
+        self._judge = judge
+        self._wake = wake
+        self._folder = settings.data_dir / "jobs"
+
+    def create(self, spec: JobSpec, key: IdempotencyKey | None = None) -> tuple[Job, bool]:
+        """Record a job and queue it, or park it until its uploads are inspected; False: the key made it before.
+
+        Raises:
+            NotFound: The model or a data set does not exist.
+            WrongState: The model or a data set was rejected.
+            InvalidSpec: The data do not fit the model, or the spec does not fit either.
+            IdempotencyMismatch: The key was used with another request.
+        """
+        known = key._asdict() if key else {}
+        if key and "id" in (before := self._scripts.run("recall", **known)):
+            return self.get(before["id"]), False
+        id = new_id("job")  # noqa: A001
+        fields = {
+            "spec": spec.model_dump_json(),
+            "rounds": str(spec.prune.rounds),
+            "uploads": json.dumps([spec.model, *spec.datasets]),
+        }
+        queue = QUEUE_OF[spec.device]
+        for _ in range(TRIES):
+            seen = self._judge.require(spec)
+            made = self._scripts.run(
+                "create_job", id=id, fields=fields, queue=queue, priority=spec.priority, seen=seen, **known
+            )
+            if "id" in made:
+                if made["id"] == id and not made.get("parked"):
+                    self._wake.job(id, queue)
+                return self.get(made["id"]), made["id"] == id
+        raise Unavailable("The uploads of this job kept changing while it was made. Try again.")
+
+    def validate(self, spec: JobSpec) -> Validation:
+        """The dry run: every problem that can be seen now, and a forecast where there is none. Nothing is queued."""
+        return self._judge.validate(spec)
+
+    def get(self, id: str) -> Job:  # noqa: A002
+        """The job as it stands.
+
+        Raises:
+            NotFound: There is none with this id.
+        """
+        _require_job(id)
+        return to_job(self._scripts.run("read", id=id)["row"])
+
+    def list(self, after: str | None = None, limit: int = 20, state: JobState | None = None) -> Page[Job]:
+        """Newest first; of one state where that is given."""
+        rows = self._scripts.run("page", noun="job", after=after, limit=limit, state=state)["rows"]
+        return to_page(list(rows), limit, to_job)
+
+    def cancel(self, id: str) -> Job:  # noqa: A002
+        """Cancel a queued job at once; ask a running one to stop.
+
+        Raises:
+            NotFound: There is none with this id.
+            WrongState: It has ended already.
+        """
+        _require_job(id)
+        self._scripts.run("cancel", id=id)
+        return self.get(id)
+
+    def delete(self, id: str) -> None:  # noqa: A002
+        """Delete a job that has ended, with its events, report and artifacts.
+
+        Raises:
+            NotFound: There is none with this id.
+            WrongState: It has not ended.
+        """
+        _require_job(id)
+        self._holds.remove(self._scripts.run("delete", id=id)["orphans"])
+        shutil.rmtree(self.folder(id), ignore_errors=True)
+
+    def report(self, id: str) -> Report:  # noqa: A002
+        """What the job did.
+
+        Raises:
+            NotFound: There is none with this id.
+            WrongState: It has not succeeded.
+        """
+        _require_job(id)
+        return Report.model_validate_json(self._scripts.run("report", id=id)["report"])
+
+    def artifact(self, id: str, name: str) -> Artifact:  # noqa: A002
+        """One of the files that the job handed over.
+
+        Raises:
+            NotFound: There is no such job, or it has no such artifact.
+        """
+        found = {artifact.name: artifact for artifact in self.get(id).artifacts}
+        if name not in found:
+            raise NotFound(f"The job has no artifact {name!r}; it has: {', '.join(sorted(found)) or 'none'}.", id=id)
+        return found[name]
+
+    def admit(self, upload_id: str | None = None) -> None:
+        """Judge the parked jobs that use the upload (all of them for None), as far as their uploads are inspected."""
+        for id in self._scripts.run("parked", upload=upload_id)["ids"]:  # noqa: A001
+            try:
+                self._admit(self.get(id))
+            except NotFound:
+                continue
+
+    def folder(self, id: str) -> Path:  # noqa: A002
+        """Where the attempts of a job keep their files while it runs."""
+        return self._folder / id
+
+    def _admit(self, job: Job) -> None:
+        try:
+            if "inspecting" in self._judge.require(job.spec).values():
+                return
+        except Unavailable:
+            raise
+        except SecateurError as error:
+            self._scripts.run("admit", id=job.id, failure=json.dumps(error.to_dict()))
+            return
+        if self._scripts.run("admit", id=job.id)["admitted"]:
+            self._wake.job(job.id, QUEUE_OF[job.spec.device])
+
+
+def _require_job(id: str) -> None:  # noqa: A002
+    if not id.startswith("job_"):
+        raise NotFound(f"There is no job with the id {id}.", id=id)

@@ -1,0 +1,85 @@
+"""Whether a spec can be done with the uploads that it names, as far as their inspections are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from secateur import fit
+from secateur.errors import NotFound, WrongState
+from secateur.inspection import DatasetInspection, ModelInspection
+from secateur.resources import Dataset, Finding, Model, Validation
+from secateur.spec import JobSpec
+from secateur.states import UploadState
+
+Upload = Model | Dataset
+
+
+class Judge:
+    """Judges specs by the records of their uploads; `read` gives the record of one, or raises NotFound."""
+
+    def __init__(self, read: Callable[[str], Upload]) -> None:
+        self._read = read
+
+    def require(self, spec: JobSpec) -> dict[str, str]:
+        """The state of every upload of a spec that may be queued or parked.
+
+        Raises:
+            NotFound: An upload does not exist.
+            WrongState: An upload was rejected.
+            InvalidSpec: Everything is inspected, and it does not fit.
+        """
+        uploads = {id: self._read(id) for id in (spec.model, *spec.datasets)}
+        for upload in uploads.values():
+            if upload.state is UploadState.REJECTED:
+                raise WrongState(_rejected(upload), id=upload.id, state=upload.state.value)
+        states = {id: upload.state.value for id, upload in uploads.items()}
+        if inspected := _inspected(spec, uploads):
+            fit.require_fit(spec, *inspected)
+        return states
+
+    def validate(self, spec: JobSpec) -> Validation:
+        """Every problem that can be seen now, and a forecast where there is none."""
+        uploads: dict[str, Upload] = {}
+        problems: list[Finding] = []
+        for pointer, id in _named(spec):  # noqa: A001
+            try:
+                uploads[id] = self._read(id)
+            except NotFound as error:
+                problems.append(Finding(code=error.code, pointer=pointer, message=error.message))
+                continue
+            if uploads[id].state is UploadState.REJECTED:
+                problems.append(Finding(code=WrongState.code, pointer=pointer, message=_rejected(uploads[id])))
+        pending = tuple(id for id, upload in uploads.items() if upload.state is UploadState.INSPECTING)
+        inspected = None if problems else _inspected(spec, uploads)
+        if inspected:
+            problems += fit.findings(spec, *inspected)
+        forecast = fit.forecast(spec, *inspected) if inspected and not problems else None
+        return Validation(valid=not problems, problems=tuple(problems), pending=pending, forecast=forecast)
+
+
+def _named(spec: JobSpec) -> list[tuple[str, str]]:
+    """Every upload that the spec names, with the pointer to where."""
+    data = spec.data
+    named = [("/model", spec.model), ("/data/train", data.train)]
+    if data.test is not None:
+        named.append(("/data/test", data.test))
+    if isinstance(data.validation, str):
+        named.append(("/data/validation", data.validation))
+    return named
+
+
+def _inspected(
+    spec: JobSpec, uploads: dict[str, Upload]
+) -> tuple[ModelInspection, dict[str, DatasetInspection]] | None:
+    """The inspections of model and data sets, or None while one is missing."""
+    model = uploads[spec.model].inspection
+    datasets = {id: uploads[id].inspection for id in spec.datasets}
+    if not isinstance(model, ModelInspection):
+        return None
+    ready = {id: found for id, found in datasets.items() if isinstance(found, DatasetInspection)}
+    return (model, ready) if len(ready) == len(datasets) else None
+
+
+def _rejected(upload: Upload) -> str:
+    why = f"{upload.error.code}: {upload.error.message}" if upload.error else "no reason is known"
+    return f"{upload.id} was rejected ({why})"

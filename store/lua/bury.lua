@@ -1,0 +1,2 @@
+-- Attempts whose lease has run out.
+return reply({buried = bury_expired(args.limit)})

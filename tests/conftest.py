@@ -1,0 +1,34 @@
+"""Fixtures that every part needs: a real Redis for the whole run, and an empty record in it for each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from secateur.redis_server import RedisServer
+from store.settings import StoreSettings
+from store.store import Store
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One embedded Redis for all tests of the run."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def store_settings(redis_server: RedisServer, tmp_path: Path) -> StoreSettings:
+    """Settings with a namespace and a data folder of the test's own."""
+    return StoreSettings(redis_url=redis_server.url, namespace=secrets.token_hex(8), data_dir=tmp_path / "var")
+
+
+@pytest.fixture
+def store(store_settings: StoreSettings) -> Iterator[Store]:
+    """An empty record."""
+    store = Store.open(store_settings)
+    yield store
+    store.close()
