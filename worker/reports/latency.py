@@ -1,0 +1,97 @@
+"""How long a batch takes, dense and pruned, measured side by side."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import torch
+
+from secateur.report import Latency
+
+WARM_UP = 3
+NANOSECONDS_PER_MS = 1e6
+
+
+class Runnable(Protocol):
+    """A program that can be run and put into evaluation mode."""
+
+    def __call__(self, *inputs: torch.Tensor) -> Any: ...
+    def set_training(self, mode: bool, /) -> None: ...
+
+
+def measure_latency(
+    dense: Runnable,
+    pruned: Runnable,
+    inputs: Callable[[int], tuple[torch.Tensor, ...]],
+    batch_sizes: Iterable[int],
+    runs: int,
+    device: torch.device,
+    on_batch_size: Callable[[int], None] | None = None,
+) -> tuple[Latency, ...]:
+    """Times both programs on `inputs(batch)`, one after the other in an order drawn anew for each of `runs` pairs.
+
+    Whatever slows the machine down meanwhile hits both. The speed-up is the median of the paired ratios; on CUDA each
+    run ends with a synchronization. Leaves both in evaluation mode.
+    """
+    dense.set_training(False)
+    pruned.set_training(False)
+    rows = []
+    for batch in batch_sizes:
+        rows.append(_measure(dense, pruned, tuple(tensor.to(device) for tensor in inputs(batch)), batch, runs, device))
+        if on_batch_size is not None:
+            on_batch_size(batch)
+    return tuple(rows)
+
+
+@torch.no_grad()
+def _measure(
+    dense: Runnable, pruned: Runnable, inputs: tuple[torch.Tensor, ...], batch: int, runs: int, device: torch.device
+) -> Latency:
+    timed_dense: list[float] = []
+    timed_pruned: list[float] = []
+    draw = random.Random(batch)
+    for _ in range(WARM_UP + runs):
+        for program, times in draw.sample([(dense, timed_dense), (pruned, timed_pruned)], 2):
+            times.append(_time(program, inputs, device))
+    del timed_dense[:WARM_UP], timed_pruned[:WARM_UP]
+    return Latency(
+        batch=batch,
+        dense_p50_ms=statistics.median(timed_dense),
+        dense_p95_ms=percentile(timed_dense, 0.95),
+        pruned_p50_ms=statistics.median(timed_pruned),
+        pruned_p95_ms=percentile(timed_pruned, 0.95),
+        speed_up=statistics.median(a / b for a, b in zip(timed_dense, timed_pruned, strict=True)),
+        runs=runs,
+        threads=torch.get_num_threads(),
+        device=_name(device),
+    )
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The value below which `share` of the values lie, interpolated linearly between neighbours."""
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def _time(program: Runnable, inputs: tuple[torch.Tensor, ...], device: torch.device) -> float:
+    _wait(device)
+    start = time.perf_counter_ns()
+    program(*inputs)
+    _wait(device)
+    return (time.perf_counter_ns() - start) / NANOSECONDS_PER_MS
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
