@@ -1,0 +1,61 @@
+"""How much goes from where: which weights are ranked together, and what share of them is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from worker.pruning.masks import Masks
+from worker.pruning.schedules import amounts
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Weights that are ranked together, in this order, and the share of all their entries that is taken away."""
+
+    names: tuple[str, ...]
+    amount: float
+
+
+def whole(chosen: Mapping[str, float | None], amount: float) -> list[Pool]:
+    """All that is chosen in one pool; a layer with an amount of its own is a pool of its own."""
+    common = tuple(name for name, own in chosen.items() if own is None)
+    own = [Pool((name,), own) for name, own in chosen.items() if own is not None]
+    return [Pool(common, amount), *own] if common else own
+
+
+def apart(chosen: Mapping[str, float | None], amount: float) -> list[Pool]:
+    """Each layer by itself."""
+    return [Pool((name,), amount if own is None else own) for name, own in chosen.items()]
+
+
+SCOPES = {"global": whole, "layer": apart}
+"""Every scope of the spec: (chosen layers with their own amounts or None, the common amount) -> pools."""
+
+
+def rounds(
+    pools: list[Pool],
+    weights: Mapping[str, Tensor],
+    masks: Masks | None = None,
+    *,
+    number: int = 1,
+    curve: str = "one_shot",
+) -> list[list[Pool]]:
+    """The pools of each of `number` rounds: every pool grows from the zeros that it has already to its own amount."""
+    grown = [amounts(number, pool.amount, sparsity(pool, weights, masks), curve) for pool in pools]
+    return [
+        [replace(pool, amount=steps[index]) for pool, steps in zip(pools, grown, strict=True)]
+        for index in range(number)
+    ]
+
+
+def sparsity(pool: Pool, weights: Mapping[str, Tensor], masks: Masks | None = None) -> float:
+    """The share of the pool's entries that are exactly zero or masked; 0 where there are no entries."""
+    zeros = entries = 0
+    for name in pool.names:
+        weight, mask = weights[name].detach(), (masks or {}).get(name)
+        left = weight if mask is None else (weight != 0) & mask
+        zeros, entries = zeros + weight.numel() - int(left.count_nonzero()), entries + weight.numel()
+    return zeros / max(entries, 1)

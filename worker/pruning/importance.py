@@ -1,0 +1,35 @@
+"""How much each weight matters: the entries with the smallest scores go first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Importance = Callable[[str, Tensor, int], Tensor]
+"""(name of the parameter, its weight, seed) -> scores shaped as the weight, ranked by magnitude.
+
+An exact zero of the weight scores zero, so that zeros which are there already count before anything else goes.
+"""
+
+
+def l1(name: str, weight: Tensor, seed: int) -> Tensor:
+    """|w| (Han et al. 2015). The weight itself: scores are ranked by magnitude, so nothing is computed or copied."""
+    return weight
+
+
+def random(name: str, weight: Tensor, seed: int) -> Tensor:
+    """Uniform draws that depend on the seed and the parameter's name alone, so that rounds are nested.
+
+    Drawn on the CPU, the same for every device. float64 has 2**53 values: ties do not happen in practice.
+    """
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+    scores = torch.rand(weight.shape, generator=generator, dtype=torch.float64).add_(1.0).to(weight.device)
+    return scores.masked_fill_(weight.detach() == 0, 0.0)
+
+
+IMPORTANCE: dict[str, Importance] = {"l1": l1, "random": random}
+"""Every importance by the `kind` of the spec."""
