@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -75,14 +75,14 @@ def status_of(error: errors.SecateurError) -> int:
 def answer(error: errors.SecateurError, request: Request) -> JSONResponse:
     """The problem document of an error of ours."""
     status = status_of(error)
-    return document(request, status, error.code, error.message, remedy=error.remedy, **error.context)
+    return document(request, status, error.code, error.message, error.context, error.remedy)
 
 
 def document(
-    request: Request, status: int, code: str, detail: str, *, remedy: str | None = None, **context: Any
+    request: Request, status: int, code: str, detail: str, context: Mapping[str, Any], remedy: str | None = None
 ) -> JSONResponse:
     """A problem document; `context` becomes its further fields and cannot shadow the standard ones."""
-    body = to_jsonable_python(context, fallback=str) | {
+    body = to_jsonable_python(dict(context), fallback=str) | {
         "type": f"urn:secateur:problem:{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
@@ -123,14 +123,14 @@ async def _bad_parameters(request: Request, error: Exception) -> JSONResponse:
         for problem in error.errors()
     ]
     detail = "; ".join(f"{each['pointer']}: {each['message']}" for each in found)
-    return document(request, 422, "bad_request", detail, errors=found)
+    return document(request, 422, "bad_request", detail, {"errors": found})
 
 
 async def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     code = CODES.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
-    response = document(request, error.status_code, code, f"{phrase}: {request.method} {quote(request.url.path)}")
+    response = document(request, error.status_code, code, f"{phrase}: {request.method} {quote(request.url.path)}", {})
     response.headers.update(error.headers or {})
     return response
 

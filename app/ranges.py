@@ -24,8 +24,8 @@ def byte_range(header: str | None, size_bytes: int) -> range | None:
         start, stop = size_bytes - min(int(match[2]), size_bytes), size_bytes
     else:
         start, stop = int(match[1]), size_bytes if match[2] is None else int(match[2]) + 1
-        if stop <= start:
-            return None
+    if match[2] is not None and stop <= start < size_bytes:
+        return None
     if start >= size_bytes:
         raise RangeNotSatisfiable(
             f"the file has {size_bytes} bytes; the range begins at {start}", size_bytes=size_bytes

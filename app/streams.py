@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import anyio
 from anyio import CapacityLimiter, to_thread
-from store.store import Store
 
 from secateur.errors import NotFound, Unavailable
 from secateur.resources import Event
 from secateur.states import is_terminal
+from store.store import Store
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -67,8 +67,8 @@ def _behind(store: Store, job_id: str, after: str | None) -> tuple[Event, ...] |
 
 
 def frame(event: Event) -> bytes:
-    """One event on the wire."""
-    return f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
+    """One event on the wire; ASCII, because many a reader takes U+2028 for the end of a line."""
+    return f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json(ensure_ascii=True)}\n\n".encode()
 
 
 def is_last(event: Event) -> bool:

@@ -11,7 +11,6 @@ from anyio import to_thread
 from fastapi import Depends, Query, Response
 from pydantic import AfterValidator
 from starlette.requests import ClientDisconnect, Request
-from store.store import Store
 
 from app import digests
 from app.dependencies import SettingsDep, StoreDep
@@ -20,6 +19,7 @@ from app.settings import Settings
 from secateur.errors import BadUpload, DigestMismatch, IncompleteUpload, NoSpace, TooLarge, UnsupportedMedia
 from secateur.resources import Dataset, Model
 from store.blobs import Blob, BlobWriter
+from store.store import Store
 
 BUFFER_BYTES = 1 << 20
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -108,7 +108,7 @@ async def take_in(request: Request, store: Store, limit_bytes: int, idle_s: floa
         raise
 
 
-async def _pieces(request: Request, limit_bytes: int, idle_s: float) -> AsyncIterator[bytearray]:
+async def _pieces(request: Request, limit_bytes: int, idle_s: float) -> AsyncIterator[bytes]:
     """The body in pieces of about BUFFER_BYTES: a thread is not woken for each 64 KiB from the socket."""
     total, piece = 0, bytearray()
     async for chunk in _chunks(request, idle_s):
@@ -117,10 +117,10 @@ async def _pieces(request: Request, limit_bytes: int, idle_s: float) -> AsyncIte
             raise too_large(None, limit_bytes)
         piece += chunk
         if len(piece) >= BUFFER_BYTES:
-            yield piece
+            yield bytes(piece)
             piece = bytearray()
     if piece:
-        yield piece
+        yield bytes(piece)
 
 
 async def _chunks(request: Request, idle_s: float) -> AsyncIterator[bytes]:

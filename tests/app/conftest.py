@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
-from store.store import Store
 
 from app import examples
 from app.main import create_app
@@ -22,6 +21,7 @@ from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.redis_server import RedisServer
 from secateur.resources import Model
 from store.leases import Claim
+from store.store import Store
 
 WORKER = new_id("wrk")
 
@@ -115,6 +115,7 @@ class Worker:
         """End the inspection of everything that waits for one."""
         while claim := self.store.leases.claim_upload(WORKER):
             self._ready(claim)
+            self.store.jobs.admit(claim.id)
 
     def _ready(self, claim: Claim) -> None:
         if isinstance(claim.record, Model):
