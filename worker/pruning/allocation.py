@@ -36,18 +36,13 @@ SCOPES = {"global": whole, "layer": apart}
 
 
 def rounds(
-    pools: list[Pool],
-    weights: Mapping[str, Tensor],
-    masks: Masks | None = None,
-    *,
-    number: int = 1,
-    curve: str = "one_shot",
+    pools: list[Pool], weights: Mapping[str, Tensor], masks: Masks | None = None, *, number: int, curve: str
 ) -> list[list[Pool]]:
     """The pools of each of `number` rounds: every pool grows from the zeros that it has already to its own amount."""
     grown = [amounts(number, pool.amount, sparsity(pool, weights, masks), curve) for pool in pools]
     return [
-        [replace(pool, amount=steps[index]) for pool, steps in zip(pools, grown, strict=True)]
-        for index in range(number)
+        [replace(pool, amount=step) for pool, step in zip(pools, steps, strict=True)]
+        for steps in zip(*grown, strict=True)
     ]
 
 

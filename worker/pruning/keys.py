@@ -67,15 +67,15 @@ class Ranked:
         return torch.empty(self.chunk, dtype=INTEGERS[self.dtype], device=self.device)
 
     def split(self, tensors: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The parts of tensors shaped as the scores that belong to each of `chunks`; views where they are contiguous."""
+        """The parts of tensors shaped as the scores that match `chunks`; views where the tensors are contiguous."""
         for tensor in tensors:
-            yield from tensor.detach().reshape(-1).split(self.chunk)
+            yield from torch.split(tensor.detach().reshape(-1), self.chunk)
 
     def chunks(self) -> Iterator[Tensor]:
-        """The keys in order, at most `chunk` at a time: a buffer that the next step overwrites. None spans two tensors."""
+        """The keys in order, at most `chunk` at a time and of one tensor: a buffer that the next step overwrites."""
         keys, hidden = self.buffer(), self.buffer()
         for score, mask in zip(self.scores, self.masks, strict=True):
-            parts = mask.reshape(-1).split(self.chunk) if mask is not None else None
+            parts = torch.split(mask.reshape(-1), self.chunk) if mask is not None else None
             for index, part in enumerate(self.split([score])):
                 size = part.numel()
                 self._write(part, keys[:size])
@@ -100,5 +100,5 @@ class Ranked:
 
 
 def _hide(keys: Tensor, mask: Tensor, buffer: Tensor) -> None:
-    """Set the keys of masked entries to MASKED: all bits, in three plain passes (masked_fill_ takes five times as long)."""
+    """Set the keys of masked entries to MASKED. Three plain passes: masked_fill_ takes five times as long."""
     keys.bitwise_or_(buffer.copy_(mask).sub_(1))

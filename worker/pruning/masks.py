@@ -68,6 +68,6 @@ def clear(tensor: Tensor, mask: Tensor) -> None:
     if not tensor.is_contiguous():
         tensor.masked_fill_(~mask, 0.0)
         return
-    parts = tensor.detach().view(INTEGERS[tensor.dtype]).view(-1).split(CHUNK)
-    for part, kept in zip(parts, mask.reshape(-1).split(CHUNK), strict=True):
+    parts = torch.split(tensor.detach().view(INTEGERS[tensor.dtype]).view(-1), CHUNK)
+    for part, kept in zip(parts, torch.split(mask.reshape(-1), CHUNK), strict=True):
         part.bitwise_and_(bits(kept, tensor.dtype))

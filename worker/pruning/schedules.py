@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 Curve = Callable[[float, float, float], float]
@@ -20,12 +21,12 @@ def linear(done: float, start: float, final: float) -> float:
 
 def cubic(done: float, start: float, final: float) -> float:
     """Fast while there is much to spare, then slower: s_f + (s_i - s_f)(1 - t/n)**3 (Zhu & Gupta 2017)."""
-    return final + (start - final) * (1 - done) ** 3
+    return final + (start - final) * math.pow(1 - done, 3)
 
 
 def geometric(done: float, start: float, final: float) -> float:
     """Each round takes the same share of what is left (Han et al. 2015; Frankle & Carbin 2019)."""
-    return 1 - (1 - start) * ((1 - final) / (1 - start)) ** done
+    return 1 - (1 - start) * math.pow((1 - final) / (1 - start), done)
 
 
 CURVES: dict[str, Curve] = {"one_shot": one_shot, "linear": linear, "cubic": cubic, "geometric": geometric}
