@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -20,6 +20,7 @@ from app.settings import Settings
 from secateur.ids import new_id
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+OPERATIONS = 21
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +31,17 @@ def api(redis_url: str, door_of: Callable[..., Any], tmp_path_factory: pytest.Te
         yield schema.exclude(operation_id="get_readiness")  # no worker: 503, as it should be
 
 
-schema = schemathesis.pytest.from_fixture("api")
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_answers_are_as_described(api: Any, mode: GenerationMode) -> None:
+    operations = [found.ok() for found in api.get_all_operations()]
+    assert len(operations) == OPERATIONS
+    for operation in operations:
+        if mode is GenerationMode.NEGATIVE and not (operation.body or list(operation.iter_parameters())):
+            continue  # nothing to be wrong about
 
+        @given(operation.as_strategy(generation_mode=mode))
+        @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        def check(case: Any) -> None:
+            case.call_and_validate(checks=CHECKS, timeout=10)
 
-@schema.parametrize()
-@hypothesis_settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_answers_are_as_described(case: Any) -> None:
-    case.call_and_validate(checks=CHECKS)
+        check()
