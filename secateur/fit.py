@@ -29,7 +29,7 @@ def require_fit(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> No
     """Do nothing when all fits.
 
     Raises:
-        InvalidSpec: It does not; `errors` in the context lists every problem. Where all are of one kind, it is that leaf.
+        InvalidSpec: It does not; `errors` in the context lists every problem. Where all are of one kind, that leaf.
     """
     found = findings(spec, model, datasets)
     if not found:
@@ -45,7 +45,7 @@ def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple
     return (
         *_mapping(spec.data, model),
         *_output(spec, model),
-        *(finding for pointer, id in _roles(spec.data) for finding in _dataset(pointer, spec, model, datasets[id])),
+        *(finding for pointer, name in _roles(spec.data) for finding in _dataset(pointer, spec, model, datasets[name])),
         *_split(spec.data, datasets),
         *_layers(spec.prune.layers, model),
         *_latency(spec, model),
@@ -82,10 +82,10 @@ def _roles(data: Data) -> Iterator[tuple[str, str]]:
     """The data sets, each once, with a pointer to where it is named first."""
     named = {"/data/train": data.train, "/data/validation": data.validation, "/data/test": data.test}
     seen: set[str] = set()
-    for pointer, id in named.items():  # noqa: A001
-        if isinstance(id, str) and id not in seen:
-            seen.add(id)
-            yield pointer, id
+    for pointer, name in named.items():
+        if isinstance(name, str) and name not in seen:
+            seen.add(name)
+            yield pointer, name
 
 
 def _mapping(data: Data, model: ModelInspection) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def _scored(spec: JobSpec, model: ModelInspection) -> TensorInfo | None:
 def _dataset(pointer: str, spec: JobSpec, model: ModelInspection, dataset: DatasetInspection) -> Iterator[Finding]:
     """What is wrong with one data set; `sizes` learns the sizes of the model's named axes from it."""
     arrays = {array.name: array for array in dataset.arrays}
-    sizes: dict[str, int] = {}
+    sizes: dict[str, int | str] = {}
     used: dict[str, ArrayInfo] = {}
     for wanted in model.inputs:
         name = spec.data.inputs.get(wanted.name, wanted.name)
@@ -147,7 +147,7 @@ def _dataset(pointer: str, spec: JobSpec, model: ModelInspection, dataset: Datas
         yield from _values(pointer, array, dataset.examples)
 
 
-def _input(pointer: str, array: ArrayInfo, wanted: TensorInfo, sizes: dict[str, int]) -> Iterator[Finding]:
+def _input(pointer: str, array: ArrayInfo, wanted: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
     if not _same_sizes(array.shape, wanted.shape, sizes):
         yield _mismatch(
             pointer, array, f"has the shape {_shape(array.shape)}", wanted, _shape(("examples", *wanted.shape[1:]))
@@ -164,7 +164,7 @@ def _accepted(dtype: str) -> frozenset[str]:
     return INDEXES if dtype in INDEXES else frozenset({dtype})
 
 
-def _same_sizes(found: Sequence[int], expected: Sequence[int | str], sizes: dict[str, int]) -> bool:
+def _same_sizes(found: Sequence[int | str], expected: Sequence[int | str], sizes: dict[str, int | str]) -> bool:
     """Whether the axes after the first agree; an equal name stands for an equal size wherever it is."""
     if len(found) != len(expected):
         return False
@@ -172,7 +172,7 @@ def _same_sizes(found: Sequence[int], expected: Sequence[int | str], sizes: dict
     return all(size == (sizes.setdefault(name, size) if isinstance(name, str) else name) for size, name in pairs)
 
 
-def _labels(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int]) -> Iterator[Finding]:
+def _labels(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
     """Labels of a classification: integers (N, ...) for an output (N, classes, ...), each below `classes`."""
     if array.dtype not in INTEGERS:
         yield _mismatch(pointer, array, f"is {array.dtype}", output, "integer labels")
@@ -194,7 +194,7 @@ def _labels(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str,
         yield _finding(LabelsOutOfRange.code, pointer, message)
 
 
-def _targets(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int]) -> Iterator[Finding]:
+def _targets(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
     """Targets of a regression: floats of the output's shape; a last axis of 1 may be left out or added."""
     if array.dtype not in FLOATS:
         yield _mismatch(pointer, array, f"is {array.dtype}", output, "floating-point targets")

@@ -1,4 +1,4 @@
-"""A private Redis on this machine, for `secateur up`, the demo and the tests: nobody has to install or run one first."""
+"""A private Redis on this machine, for `secateur up`, the demo and the tests: nobody has to run one first."""
 
 from __future__ import annotations
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import secrets
-import shutil
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-CHUNK_BYTES = 1 << 20
 DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -79,23 +79,21 @@ class Blobs:
         """Make a blob of a finished file; it keeps its name, so this can be done again when what follows fails.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: It is no plain file on the file system of the blobs.
         """
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
-            blob = Blob(digest, os.fstat(file.fileno()).st_size)
         link = self.temporary()
+        os.link(path, link, follow_symlinks=False)
         try:
-            os.link(path, link)
-        except OSError:
-            self._copy(path, link)
-        return self.publish(link, blob)
+            return self.publish(link, _hashed(link))
+        finally:
+            link.unlink(missing_ok=True)
 
     def publish(self, path: Path, blob: Blob) -> Blob:
         """Give a finished temporary file its name as a blob."""
         target = self.path(blob.sha256)
-        target.parent.mkdir(exist_ok=True)
+        if not target.parent.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            _sync_folder(self._root)
         path.replace(target)
         path.unlink(missing_ok=True)  # renaming one link of a file onto another leaves both
         _sync_folder(target.parent)
@@ -145,11 +143,15 @@ class Blobs:
             except FileNotFoundError:
                 continue
 
-    def _copy(self, path: Path, to: Path) -> None:
-        with path.open("rb") as source, to.open("xb") as sink:
-            shutil.copyfileobj(source, sink, CHUNK_BYTES)
-            sink.flush()
-            os.fsync(sink.fileno())
+
+def _hashed(path: Path) -> Blob:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        os.fsync(descriptor)
+        return Blob(hashlib.file_digest(file, "sha256").hexdigest(), status.st_size)
 
 
 def _sync_folder(folder: Path) -> None:

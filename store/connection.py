@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -29,13 +29,14 @@ class Connection(redis.Redis):
     def open(cls, settings: StoreSettings, *, answer_s: float = ANSWER_S) -> Self:
         """A client with a pool of its own; `answer_s` must exceed what a blocking command waits."""
         retry = Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=1, supported_errors=(redis.ConnectionError,))
-        return cls.from_url(
+        client = cls.from_url(
             settings.redis_location,
             decode_responses=True,
             socket_connect_timeout=CONNECT_S,
             socket_timeout=answer_s,
             retry=retry,
         )
+        return cast(Self, client)
 
     def now(self) -> datetime:
         """The time on Redis' clock, the only one that counts."""
@@ -49,7 +50,7 @@ class Connection(redis.Redis):
             Unavailable: There is no answer, or the answer is that the server cannot serve now.
         """
         try:
-            return super().execute_command(*args, **options)
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise Unavailable() from error
         except redis.ResponseError as error:

@@ -36,15 +36,15 @@ class Events:
         rows: Any = self._connection.xrange(key, start, "+", count=limit + 1)
         if not rows and not self._connection.exists(key):
             raise NotFound(f"There is no job with the id {job_id}.", id=job_id)
-        events = tuple(_event(id, fields) for id, fields in rows[:limit])
+        events = tuple(_event(entry, fields) for entry, fields in rows[:limit])
         return Page(data=events, next=events[-1].id if len(rows) > limit else None)
 
 
-def _event(id: str, fields: dict[str, str]) -> Event:  # noqa: A002
+def _event(entry: str, fields: dict[str, str]) -> Event:
     return Event.model_validate(
         {
-            "id": id,
-            "at": from_ms(id.partition("-")[0]),
+            "id": entry,
+            "at": from_ms(entry.partition("-")[0]),
             "type": fields["type"],
             "attempt": fields["attempt"],
             "data": json.loads(fields["data"]),

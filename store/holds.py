@@ -14,8 +14,8 @@ from store.settings import StoreSettings
 class Holds:
     """The holds that records have on blobs.
 
-    A new record holds its blob first and looks for the file then; who drops the last hold hides the file first and looks
-    for holds then. So whichever comes first, no record ever points at a file that is gone.
+    A new record holds its blob first and looks for the file then; who drops the last hold hides the file first and
+    looks for holds then. So whichever comes first, no record ever points at a file that is gone.
     """
 
     def __init__(self, connection: Connection, scripts: Scripts, settings: StoreSettings, blobs: Blobs) -> None:
@@ -24,13 +24,13 @@ class Holds:
         self._prefix = f"{settings.namespace}:blob:"
         self._blobs = blobs
 
-    def hold(self, id: str, sha256: str) -> None:  # noqa: A002
+    def hold(self, record_id: str, sha256: str) -> None:
         """Hold a blob for a record that is about to be made.
 
         Raises:
             Unavailable: The blob was removed in this very moment, together with the last record that held it.
         """
-        self._scripts.run("hold", id=id, digests=[sha256])
+        self._scripts.run("hold", id=record_id, digests=[sha256])
         self.require([sha256])
 
     def require(self, digests: Iterable[str]) -> None:
@@ -39,9 +39,9 @@ class Holds:
             if not self._blobs.exists(sha256):
                 raise Unavailable("The bytes were removed while they were stored. Send them again.", sha256=sha256)
 
-    def drop(self, id: str) -> None:  # noqa: A002
+    def drop(self, record_id: str) -> None:
         """Give up what was held for a record that was not made."""
-        self.remove(self._scripts.run("drop", id=id)["orphans"])
+        self.remove(self._scripts.run("drop", id=record_id)["orphans"])
 
     def remove(self, orphans: Iterable[str]) -> None:
         """Remove the files of blobs that no record held any more a moment ago, and still none does."""
@@ -56,5 +56,5 @@ class Holds:
 
     def drop_forgotten(self, older_s: float) -> None:
         """Drop holds whose maker died before it made the record."""
-        for id in self._scripts.run("forgotten", older_ms=round(older_s * 1000))["ids"]:  # noqa: A001
-            self.drop(id)
+        for record_id in self._scripts.run("forgotten", older_ms=round(older_s * 1000))["ids"]:
+            self.drop(record_id)

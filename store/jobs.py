@@ -46,7 +46,7 @@ class Jobs:
         known = key._asdict() if key else {}
         if key and "id" in (before := self._scripts.run("recall", **known)):
             return self.get(before["id"]), False
-        id = new_id("job")  # noqa: A001
+        new = new_id("job")
         fields = {
             "spec": spec.model_dump_json(),
             "rounds": str(spec.prune.rounds),
@@ -56,86 +56,88 @@ class Jobs:
         for _ in range(TRIES):
             seen = self._judge.require(spec)
             made = self._scripts.run(
-                "create_job", id=id, fields=fields, queue=queue, priority=spec.priority, seen=seen, **known
+                "create_job", id=new, fields=fields, queue=queue, priority=spec.priority, seen=seen, **known
             )
             if "id" in made:
-                if made["id"] == id and not made.get("parked"):
-                    self._wake.job(id, queue)
-                return self.get(made["id"]), made["id"] == id
+                if made["id"] == new and not made.get("parked"):
+                    self._wake.job(new, queue)
+                return self.get(made["id"]), made["id"] == new
         raise Unavailable("The uploads of this job kept changing while it was made. Try again.")
 
     def validate(self, spec: JobSpec) -> Validation:
         """The dry run: every problem that can be seen now, and a forecast where there is none. Nothing is queued."""
         return self._judge.validate(spec)
 
-    def get(self, id: str) -> Job:  # noqa: A002
+    def get(self, job_id: str) -> Job:
         """The job as it stands.
 
         Raises:
             NotFound: There is none with this id.
         """
-        _require_job(id)
-        return to_job(self._scripts.run("read", id=id)["row"])
+        _require_job(job_id)
+        return to_job(self._scripts.run("read", id=job_id)["row"])
 
     def list(self, after: str | None = None, limit: int = 20, state: JobState | None = None) -> Page[Job]:
         """Newest first; of one state where that is given."""
         rows = self._scripts.run("page", noun="job", after=after, limit=limit, state=state)["rows"]
         return to_page(list(rows), limit, to_job)
 
-    def cancel(self, id: str) -> Job:  # noqa: A002
+    def cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once; ask a running one to stop.
 
         Raises:
             NotFound: There is none with this id.
             WrongState: It has ended already.
         """
-        _require_job(id)
-        self._scripts.run("cancel", id=id)
-        return self.get(id)
+        _require_job(job_id)
+        self._scripts.run("cancel", id=job_id)
+        return self.get(job_id)
 
-    def delete(self, id: str) -> None:  # noqa: A002
+    def delete(self, job_id: str) -> None:
         """Delete a job that has ended, with its events, report and artifacts.
 
         Raises:
             NotFound: There is none with this id.
             WrongState: It has not ended.
         """
-        _require_job(id)
-        self._holds.remove(self._scripts.run("delete", id=id)["orphans"])
-        shutil.rmtree(self.folder(id), ignore_errors=True)
+        _require_job(job_id)
+        self._holds.remove(self._scripts.run("delete", id=job_id)["orphans"])
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
-    def report(self, id: str) -> Report:  # noqa: A002
+    def report(self, job_id: str) -> Report:
         """What the job did.
 
         Raises:
             NotFound: There is none with this id.
             WrongState: It has not succeeded.
         """
-        _require_job(id)
-        return Report.model_validate_json(self._scripts.run("report", id=id)["report"])
+        _require_job(job_id)
+        return Report.model_validate_json(self._scripts.run("report", id=job_id)["report"])
 
-    def artifact(self, id: str, name: str) -> Artifact:  # noqa: A002
+    def artifact(self, job_id: str, name: str) -> Artifact:
         """One of the files that the job handed over.
 
         Raises:
             NotFound: There is no such job, or it has no such artifact.
         """
-        found = {artifact.name: artifact for artifact in self.get(id).artifacts}
+        found = {artifact.name: artifact for artifact in self.get(job_id).artifacts}
         if name not in found:
-            raise NotFound(f"The job has no artifact {name!r}; it has: {', '.join(sorted(found)) or 'none'}.", id=id)
+            raise NotFound(
+                f"The job has no artifact {name!r}; it has: {', '.join(sorted(found)) or 'none'}.", id=job_id
+            )
         return found[name]
 
     def admit(self, upload_id: str | None = None) -> None:
         """Judge the parked jobs that use the upload (all of them for None), as far as their uploads are inspected."""
-        for id in self._scripts.run("parked", upload=upload_id)["ids"]:  # noqa: A001
+        for job_id in self._scripts.run("parked", upload=upload_id)["ids"]:
             try:
-                self._admit(self.get(id))
+                self._admit(self.get(job_id))
             except NotFound:
                 continue
 
-    def folder(self, id: str) -> Path:  # noqa: A002
+    def folder(self, job_id: str) -> Path:
         """Where the attempts of a job keep their files while it runs."""
-        return self._folder / id
+        return self._folder / job_id
 
     def _admit(self, job: Job) -> None:
         try:
@@ -150,6 +152,6 @@ class Jobs:
             self._wake.job(job.id, QUEUE_OF[job.spec.device])
 
 
-def _require_job(id: str) -> None:  # noqa: A002
-    if not id.startswith("job_"):
-        raise NotFound(f"There is no job with the id {id}.", id=id)
+def _require_job(job_id: str) -> None:
+    if not job_id.startswith("job_"):
+        raise NotFound(f"There is no job with the id {job_id}.", id=job_id)

@@ -28,11 +28,11 @@ class Judge:
             WrongState: An upload was rejected.
             InvalidSpec: Everything is inspected, and it does not fit.
         """
-        uploads = {id: self._read(id) for id in (spec.model, *spec.datasets)}
+        uploads = {name: self._read(name) for name in (spec.model, *spec.datasets)}
         for upload in uploads.values():
             if upload.state is UploadState.REJECTED:
                 raise WrongState(_rejected(upload), id=upload.id, state=upload.state.value)
-        states = {id: upload.state.value for id, upload in uploads.items()}
+        states = {name: upload.state.value for name, upload in uploads.items()}
         if inspected := _inspected(spec, uploads):
             fit.require_fit(spec, *inspected)
         return states
@@ -41,15 +41,15 @@ class Judge:
         """Every problem that can be seen now, and a forecast where there is none."""
         uploads: dict[str, Upload] = {}
         problems: list[Finding] = []
-        for pointer, id in _named(spec):  # noqa: A001
+        for pointer, name in _named(spec):
             try:
-                uploads[id] = self._read(id)
+                uploads[name] = self._read(name)
             except NotFound as error:
                 problems.append(Finding(code=error.code, pointer=pointer, message=error.message))
                 continue
-            if uploads[id].state is UploadState.REJECTED:
-                problems.append(Finding(code=WrongState.code, pointer=pointer, message=_rejected(uploads[id])))
-        pending = tuple(id for id, upload in uploads.items() if upload.state is UploadState.INSPECTING)
+            if uploads[name].state is UploadState.REJECTED:
+                problems.append(Finding(code=WrongState.code, pointer=pointer, message=_rejected(uploads[name])))
+        pending = tuple(name for name, upload in uploads.items() if upload.state is UploadState.INSPECTING)
         inspected = None if problems else _inspected(spec, uploads)
         if inspected:
             problems += fit.findings(spec, *inspected)
@@ -73,10 +73,10 @@ def _inspected(
 ) -> tuple[ModelInspection, dict[str, DatasetInspection]] | None:
     """The inspections of model and data sets, or None while one is missing."""
     model = uploads[spec.model].inspection
-    datasets = {id: uploads[id].inspection for id in spec.datasets}
+    datasets = {name: uploads[name].inspection for name in spec.datasets}
     if not isinstance(model, ModelInspection):
         return None
-    ready = {id: found for id, found in datasets.items() if isinstance(found, DatasetInspection)}
+    ready = {name: found for name, found in datasets.items() if isinstance(found, DatasetInspection)}
     return (model, ready) if len(ready) == len(datasets) else None
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
+from pydantic_core import to_json
+
 from secateur.errors import SecateurError
 from secateur.inspection import Inspection
 from secateur.report import Report
@@ -79,9 +81,9 @@ class Claim:
         self._write(shown, "progress", {**(data or {}), "fraction": fraction})
         self._said_progress = fraction
 
-    def event(self, type: EventType, data: Mapping[str, Any]) -> None:  # noqa: A002
+    def event(self, kind: EventType, data: Mapping[str, Any]) -> None:
         """Something else happened."""
-        self._write({}, type, data)
+        self._write({}, kind, data)
 
     def save_checkpoint(self, path: str, sha256: str, meta: Mapping[str, Any] | None = None) -> None:
         """The next attempt goes on from this file (relative to the data folder).
@@ -92,7 +94,7 @@ class Claim:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ValueError(f"not a path in the data folder: {path!r}")
         found = Checkpoint(path, sha256, dict(meta or {}))
-        self._write({"checkpoint": json.dumps(found._asdict())}, "checkpoint", found.meta)
+        self._write({"checkpoint": _json(found._asdict())}, "checkpoint", found.meta)
 
     def succeed(self, report: Report, artifacts: Sequence[Artifact]) -> None:
         """The job is done: report and artifacts are published in one step.
@@ -100,7 +102,7 @@ class Claim:
         Raises:
             Unavailable: Redis did not answer, or an artifact's bytes went away in this moment: adopt them again.
         """
-        fields = {"artifacts": json.dumps([artifact.model_dump() for artifact in artifacts]), "progress": "1"}
+        fields = {"artifacts": _json(artifacts), "progress": "1"}
         digests = [artifact.sha256 for artifact in artifacts]
         self._finish(JobState.SUCCEEDED, fields=fields, digests=digests, report=report.model_dump_json())
 
@@ -140,9 +142,9 @@ class Claim:
         self._run("finish", state=state, **arguments)
 
     def _write(
-        self, fields: Mapping[str, str], type: EventType | None = None, data: Mapping[str, Any] | None = None
-    ) -> None:  # noqa: A002
-        self._run("write", fields=fields, type=type, data=None if type is None else json.dumps(data))
+        self, fields: Mapping[str, str], kind: EventType | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        self._run("write", fields=fields, type=kind, data=None if kind is None else _json(data))
 
     def _run(self, script: str, **arguments: Any) -> dict[str, Any]:
         return self._scripts.run(script, id=self.id, fence=self._fence, **arguments)
@@ -170,4 +172,9 @@ class Leases:
 
 
 def _failure(error: SecateurError | Mapping[str, Any]) -> str:
-    return json.dumps(error.to_dict() if isinstance(error, SecateurError) else dict(error))
+    return _json(error.to_dict() if isinstance(error, SecateurError) else dict(error))
+
+
+def _json(value: Any) -> str:
+    """JSON that every reader takes: what is not a finite number is null."""
+    return to_json(value, inf_nan_mode="null").decode()

@@ -85,8 +85,8 @@ class Reaper:
         """Call workers again for the best jobs of every queue, unless an earlier call still waits to be heard."""
         for queue in QUEUES:
             if not self._wake.called(queue):
-                for id in self._scripts.run("unwoken", queue=queue, limit=CALLS)["ids"]:  # noqa: A001
-                    self._wake.job(id, queue)
+                for job_id in self._scripts.run("unwoken", queue=queue, limit=CALLS)["ids"]:
+                    self._wake.job(job_id, queue)
 
     def _tidy(self) -> None:
         self._holds.drop_forgotten(STALE_FILES_S)
@@ -95,10 +95,10 @@ class Reaper:
             if self._over(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _over(self, id: str) -> bool:  # noqa: A002
+    def _over(self, job_id: str) -> bool:
         """Whether the job ended so long ago that no process of it can still be writing."""
         try:
-            job = self._jobs.get(id)
+            job = self._jobs.get(job_id)
         except NotFound:
             return False  # perhaps this is another Redis than the one that knows the job: its files are left alone
         if not is_terminal(job.state) or job.finished_at is None:

@@ -11,14 +11,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from secateur.errors import (
-    FenceLost,
-    IdempotencyMismatch,
-    InUse,
-    NotFound,
-    SecateurError,
-    WrongState,
-)
+from secateur.errors import FenceLost, IdempotencyMismatch, InUse, NotFound, SecateurError, WrongState
 from secateur.states import TRANSITIONS
 from store.connection import Connection
 from store.settings import StoreSettings
@@ -59,7 +52,7 @@ class Scripts:
 def _config(settings: StoreSettings) -> str:
     """What the prelude needs to know, as one line of Lua."""
     config: Mapping[str, Any] = {
-        "transitions": {state: {to: True for to in sorted(after)} for state, after in TRANSITIONS.items()},
+        "transitions": {state: dict.fromkeys(sorted(after), True) for state, after in TRANSITIONS.items()},
         "lease_ms": round(settings.lease_s * 1000),
         "max_attempts": settings.max_attempts,
         "wake_after_ms": round(settings.wake_after_s * 1000),

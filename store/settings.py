@@ -47,7 +47,7 @@ class StoreSettings(BaseSettings):
         """The settings that the environment holds.
 
         Raises:
-            StackError: A variable is unknown or has a value that cannot be used; all of them and the good ones are named.
+            StackError: A variable is unknown or cannot be used; all of these are named, and what can be set.
         """
         names = {PREFIX + field.upper() for field in (*cls.model_fields, *cls.also_known)}
         problems = [

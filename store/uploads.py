@@ -37,64 +37,64 @@ class Uploads:
             IdempotencyMismatch: The key was used with another request.
             Unavailable: Redis did not answer, or the bytes went away in this moment.
         """
-        id = new_id(PREFIXES[noun])  # noqa: A001
+        new = new_id(PREFIXES[noun])
         fields = {"name": name, "sha256": blob.sha256, "size_bytes": str(blob.size_bytes)}
         try:
-            self._holds.hold(id, blob.sha256)
-            made = self._scripts.run("create_upload", id=id, fields=fields, **(key._asdict() if key else {}))
+            self._holds.hold(new, blob.sha256)
+            made = self._scripts.run("create_upload", id=new, fields=fields, **(key._asdict() if key else {}))
         except SecateurError:
-            self._forget(id)
+            self._forget(new)
             raise
-        if made["id"] != id:
-            self._holds.drop(id)
+        if made["id"] != new:
+            self._holds.drop(new)
         else:
-            self._wake.upload(id)
-        return self.get(made["id"]), made["id"] == id
+            self._wake.upload(new)
+        return self.get(made["id"]), made["id"] == new
 
-    def get(self, id: str) -> Model | Dataset:  # noqa: A002
+    def get(self, upload_id: str) -> Model | Dataset:
         """The model or data set as it stands.
 
         Raises:
             NotFound: There is none with this id.
         """
-        return to_upload(self._row(id))
+        return to_upload(self._row(upload_id))
 
     def list(self, noun: UploadNoun, after: str | None = None, limit: int = 20) -> Page[Model | Dataset]:
         """Newest first."""
         rows = self._scripts.run("page", noun=PREFIXES[noun], after=after, limit=limit)["rows"]
         return to_page(list(rows), limit, to_upload)
 
-    def delete(self, id: str) -> None:  # noqa: A002
+    def delete(self, upload_id: str) -> None:
         """Delete the record, and the bytes where nothing else has the same.
 
         Raises:
             NotFound: There is none with this id.
             InUse: A job that has not ended uses it.
         """
-        _require_upload(id)
-        self._holds.remove(self._scripts.run("delete", id=id)["orphans"])
+        _require_upload(upload_id)
+        self._holds.remove(self._scripts.run("delete", id=upload_id)["orphans"])
 
-    def data_path(self, id: str) -> Path:  # noqa: A002
+    def data_path(self, upload_id: str) -> Path:
         """The file that a job reads: what was uploaded, or what the inspection made of it.
 
         Raises:
             NotFound: There is none with this id.
         """
-        row = self._row(id)
+        row = self._row(upload_id)
         return self._blobs.path(row.get("data_sha256", row["sha256"]))
 
-    def _row(self, id: str) -> Row:  # noqa: A002
-        _require_upload(id)
-        row: Row = self._scripts.run("read", id=id)["row"]
+    def _row(self, upload_id: str) -> Row:
+        _require_upload(upload_id)
+        row: Row = self._scripts.run("read", id=upload_id)["row"]
         return row
 
-    def _forget(self, id: str) -> None:  # noqa: A002
+    def _forget(self, upload_id: str) -> None:
         try:
-            self._holds.drop(id)
+            self._holds.drop(upload_id)
         except SecateurError:
             return  # Redis is away: the reaper drops the hold when it is back
 
 
-def _require_upload(id: str) -> None:  # noqa: A002
-    if not id.startswith(("mdl_", "dst_")):
-        raise NotFound(f"There is no model and no data set with the id {id}.", id=id)
+def _require_upload(upload_id: str) -> None:
+    if not upload_id.startswith(("mdl_", "dst_")):
+        raise NotFound(f"There is no model and no data set with the id {upload_id}.", id=upload_id)

@@ -1,4 +1,4 @@
-"""Wake-ups: hints that there is something to claim. A lost one costs time, a doubled one nothing; Redis has the truth."""
+"""Wake-ups: hints that there is something to claim. A lost one costs time, a doubled one nothing."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ class Wake:
         self._prefix = celery_prefix(settings)
         self._uploads = f"{settings.namespace}:wake:uploads"
 
-    def job(self, id: str, queue: str) -> None:  # noqa: A002
+    def job(self, job_id: str, queue: str) -> None:
         """Call a worker of the queue; when that fails it is logged, and the reaper calls again."""
         try:
-            self._app.send_task(RUN_JOB, args=[id], queue=queue, retry=False, ignore_result=True)
+            self._app.send_task(RUN_JOB, args=[job_id], queue=queue, retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
-            log.warning("wake_failed", id=id, queue=queue, reason=str(error))
+            log.warning("wake_failed", id=job_id, queue=queue, reason=str(error))
 
     def called(self, queue: str) -> bool:
         """Whether a call to this queue has not been heard yet."""
         return bool(self._connection.exists(self._prefix + queue))
 
-    def upload(self, id: str) -> None:  # noqa: A002
+    def upload(self, upload_id: str) -> None:
         """Call whoever inspects; when that fails it is logged, and the inspectors look by themselves now and then."""
         try:
-            self._connection.lpush(self._uploads, id)
+            self._connection.lpush(self._uploads, upload_id)
             self._connection.ltrim(self._uploads, 0, UPLOADS_CALLED - 1)
         except Unavailable as error:
-            log.warning("wake_failed", id=id, queue="uploads", reason=error.message)
+            log.warning("wake_failed", id=upload_id, queue="uploads", reason=error.message)
 
     def wait_for_upload(self, timeout_s: float) -> str | None:
         """Wait for a call: the id of an upload, or None after `timeout_s` seconds (at most 20).
@@ -79,7 +79,7 @@ class Wake:
             Unavailable: Redis did not answer.
         """
         heard = self._listening.blpop([self._uploads], timeout=min(timeout_s, LONGEST_WAIT_S))
-        return None if heard is None else heard[1]
+        return None if heard is None else str(heard[1])
 
     def close(self) -> None:
         """Let go of all connections."""

@@ -20,17 +20,17 @@ class Workers:
         self._connection.set(self._prefix + worker.id, worker.model_dump_json(), px=round(ttl_s * 1000))
         self._connection.sadd(self._ids, worker.id)
 
-    def withdraw(self, id: str) -> None:  # noqa: A002
+    def withdraw(self, worker_id: str) -> None:
         """Say that a worker is about to end."""
-        self._connection.srem(self._ids, id)
-        self._connection.delete(self._prefix + id)
+        self._connection.srem(self._ids, worker_id)
+        self._connection.delete(self._prefix + worker_id)
 
     def list(self) -> tuple[Worker, ...]:
         """The live workers, by id."""
         live = []
-        for id in sorted(self._connection.smembers(self._ids)):  # noqa: A001
-            if text := self._connection.get(self._prefix + id):
+        for worker_id in sorted(map(str, self._connection.smembers(self._ids))):
+            if text := self._connection.get(self._prefix + worker_id):
                 live.append(Worker.model_validate_json(text))
             else:
-                self._connection.srem(self._ids, id)
+                self._connection.srem(self._ids, worker_id)
         return tuple(live)

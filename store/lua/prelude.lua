@@ -140,9 +140,10 @@ local function bury_expired(limit)
   return expired
 end
 
--- The owner's writes: nil when the fence is the owner's, else the refusal.
+-- The owner's writes: nil when the fence is the owner's and its lease still runs, else the refusal.
 local function stale(id, fence)
-  if redis.call('ZSCORE', LEASES, id) and get(id, 'fence') == fence then return nil end
+  local lease_until = redis.call('ZSCORE', LEASES, id)
+  if lease_until and tonumber(lease_until) > now_ms() and get(id, 'fence') == fence then return nil end
   return refuse('fence_lost', nil, {id = id, fence = tonumber(fence)})
 end
 
