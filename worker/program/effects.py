@@ -35,7 +35,12 @@ def confine(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> None:
                 f"The program changes its tensor {str(root.target)!r} each time it runs (aten.{name(node.target)}).",
                 remedy=EXPORT,
             )
-    graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output") or _writes(node))
+    graph.eliminate_dead_code(is_impure_node=keeps)
+
+
+def keeps(node: fx.Node) -> bool:
+    """Whether a node matters even where nobody uses its value."""
+    return node.op in ("placeholder", "output") or _writes(node)
 
 
 def _writes(node: fx.Node) -> bool:

@@ -43,7 +43,6 @@ def build_graph(program: schema.ExportedProgram, signature: Signature, state: St
         _define_state(scope, spec, state)
     scope.run(source.nodes)
     graph.output(_outputs(program, scope))
-    graph.eliminate_dead_code(is_impure_node=_has_effect)
     return graph
 
 
@@ -92,11 +91,6 @@ def _outputs(program: schema.ExportedProgram, scope: Scope) -> Any:
     if not any(isinstance(leaf, fx.Node) for leaf in leaves):
         raise UnsupportedStructure("The program returns no tensor.", remedy=FLAT)
     return structure.fill(iter(leaves))
-
-
-def _has_effect(node: fx.Node) -> bool:
-    changes = isinstance(node.target, OpOverload) and node.target._schema.is_mutable
-    return node.op in ("placeholder", "output") or changes
 
 
 class Scope:
