@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -107,6 +108,11 @@ def _archive_errors() -> Iterator[None]:
         raise BadDataset(f"The data set is not a sound npz file: {str(error)[:200]}") from error
     except (struct.error, OverflowError, RecursionError) as error:
         raise BadDataset("The data set is not a sound npz file.") from error
+    except OSError as error:
+        # A directory that points before the start of the file; a full disk is another matter.
+        if error.errno != errno.EINVAL:
+            raise
+        raise BadDataset("The data set is not a sound npz file: its directory points outside of it.") from error
 
 
 def _members(archive: zipfile.ZipFile, file_bytes: int, max_bytes: int) -> list[_Member]:

@@ -44,7 +44,7 @@ def gzip_bytes(tensors: Iterable[torch.Tensor]) -> int:
     gzip = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
     length = 0
     for tensor in tensors:
-        content = memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         for start in range(0, len(content), CHUNK_BYTES):
-            length += len(gzip.compress(content[start : start + CHUNK_BYTES]))
+            length += len(gzip.compress(content[start : start + CHUNK_BYTES].tobytes()))
     return length + len(gzip.flush())

@@ -158,6 +158,13 @@ def test_a_directory_of_millions_is_not_read(tmp_path: Path) -> None:
         convert(path)
 
 
+def test_an_archive_without_its_beginning_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "d.npz", ("x.npy", GOOD))
+    path.write_bytes(path.read_bytes()[10:])
+    with pytest.raises(BadDataset, match="outside"):
+        convert(path)
+
+
 def test_a_file_that_exists_is_not_written_over(tmp_path: Path) -> None:
     path = archive(tmp_path / "d.npz", ("x.npy", GOOD))
     convert(path)
