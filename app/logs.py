@@ -6,6 +6,7 @@ import logging
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure(level: int = logging.INFO) -> None:
@@ -20,7 +21,9 @@ def configure(level: int = logging.INFO) -> None:
     if sys.stderr.isatty():
         ends += [structlog.dev.ConsoleRenderer()]
     else:
-        ends += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without local variables: a key or a password may be among them.
+        traces = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        ends += [traces, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler()
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=ends))
     logging.basicConfig(level=level, handlers=[handler], force=True)

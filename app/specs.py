@@ -18,6 +18,7 @@ from secateur.errors import BadRequest, IncompleteUpload, InvalidSpec, Unsupport
 from secateur.resources import Finding
 from secateur.spec import JobSpec
 
+MAX_PROBLEMS = 200
 REMEDY = "send the spec as JSON: curl -H 'Content-Type: application/json' --data-binary @spec.json URL"
 
 BODY: dict[str, Any] = {
@@ -69,10 +70,11 @@ def parse(body: bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name!r} is there twice")
+        found[name] = value
     return found
 
 
@@ -81,7 +83,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def problems(value: Any) -> tuple[JobSpec | None, list[Finding]]:
-    """The spec that a JSON value holds, or everything that is wrong with it."""
+    """The spec that a JSON value holds, or what is wrong with it: all of it, up to MAX_PROBLEMS."""
     try:
         return JobSpec.model_validate(value), []
     except ValidationError as error:
@@ -91,7 +93,7 @@ def problems(value: Any) -> tuple[JobSpec | None, list[Finding]]:
                 pointer=pointer(_location(problem["loc"], value)),
                 message=problem["msg"].removeprefix("Value error, "),
             )
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
         ]
 
 

@@ -58,6 +58,7 @@ class Delivery(NamedTuple):
 
     async def receive(self, noun: Literal["model", "dataset"], limit_bytes: int) -> Model | Dataset:
         """Take the body in and make its record; the same request under the same key gives the record made first."""
+        await to_thread.run_sync(self.store.ping)  # rather than after gigabytes that nobody could then record
         blob = await take_in(self.request, self.store, limit_bytes, self.settings.upload_idle_s)
         key = idempotency_key(self.key, self.request, self.name, blob.sha256)
         record, new = await to_thread.run_sync(self.store.uploads.create, noun, self.name, blob, key)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app import examples
 from app.main import create_app
 from app.settings import Settings
 from secateur.ids import new_id
@@ -65,7 +68,7 @@ def test_not_ready_without_a_disk(client: TestClient, store: Any, settings: Sett
     assert failed(client.get("/readyz")) == {"disk"}
 
 
-def test_without_redis(fragile: TestClient, redis: RedisServer) -> None:
+def test_without_redis(fragile: TestClient, redis: RedisServer, leftovers: Callable[[], list[Path]]) -> None:
     redis.kill()
     for method, path in [("GET", "/v1/jobs"), ("POST", "/v1/models"), ("GET", "/v1/workers")]:
         started = time.monotonic()
@@ -73,10 +76,23 @@ def test_without_redis(fragile: TestClient, redis: RedisServer) -> None:
         assert time.monotonic() - started < 4
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert int(answer.headers["Retry-After"]) > 0
+    assert leftovers() == []
     assert fragile.get("/healthz").json() == {"status": "ok"}
     assert failed(fragile.get("/readyz")) == {"redis", "worker"}
     redis.start()
     assert fragile.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_redis_that_hangs(fragile: TestClient, redis: RedisServer) -> None:
+    assert redis.pid is not None
+    os.kill(redis.pid, signal.SIGSTOP)
+    try:
+        for path in ("/v1/jobs", "/v1/models"):
+            started = time.monotonic()
+            assert fragile.post(path, json=examples.SPEC).status_code == 503
+            assert time.monotonic() - started < 4
+    finally:
+        os.kill(redis.pid, signal.SIGCONT)
 
 
 def test_the_door_opens_before_redis_is_there(settings: Settings) -> None:
