@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,21 +25,11 @@ class Trainable(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
 
 
-class Guard(Protocol):
-    """Keeps pruned weights at exactly zero."""
+Guard = Callable[[Mapping[str, torch.Tensor], Optimizer | None], AbstractContextManager[object]]
+"""Makes a context in which tensors, given by parameter name, keep their pruned entries at exactly zero.
 
-    def before_step(self) -> None:
-        """Called with all gradients there."""
-        ...
-
-    def after_step(self) -> None:
-        """Called with the weights just updated."""
-        ...
-
-
-GuardFactory = Callable[[Mapping[str, torch.Tensor], Optimizer], Guard]
-"""Makes the guard of a round from the tensors that the optimizer works on, by parameter name (float32 masters where
-the parameters are in half precision), and the optimizer."""
+It clears them, and what the optimizer remembers of them, when entered, and their gradients whenever they are computed.
+"""
 
 
 @dataclass(frozen=True)

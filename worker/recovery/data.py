@@ -5,27 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from secateur.errors import DataMismatch, EmptyDataset
-from worker.recovery.columns import Column, ColumnFile
+from secateur.inspection import TensorInfo
+from worker.recovery.columns import DTYPES, Column, ColumnFile
 
 PIXEL_MAXIMUM = 255
-
-
-class ProgramInput(Protocol):
-    """What a program says about one of its inputs; an axis has a name where its size may vary."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dtype(self) -> torch.dtype: ...
-    @property
-    def shape(self) -> tuple[int | str, ...]: ...
+BY_NAME = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES.values()}
 
 
 class Dataset:
@@ -37,7 +28,7 @@ class Dataset:
         self._target = target
 
     @classmethod
-    def open(cls, path: Path, inputs: Mapping[str, str], target: str, program_inputs: Sequence[ProgramInput]) -> Self:
+    def open(cls, path: Path, inputs: Mapping[str, str], target: str, program_inputs: Sequence[TensorInfo]) -> Self:
         """The data set at `path` for a program; `inputs` maps program input -> array where the names differ.
 
         Raises BadDataset, EmptyDataset, and DataMismatch when an array is missing or its shape, dtype or length does
@@ -56,7 +47,7 @@ class Dataset:
             column = _column(columns, inputs.get(wanted.name, wanted.name), f"input {wanted.name!r}")
             _check_shape(column, wanted, sizes)
             _check_dtype(column, wanted)
-            chosen.append((column.name, wanted.dtype))
+            chosen.append((column.name, BY_NAME[wanted.dtype]))
         _check_lengths([columns[name] for name, _ in chosen] + [_column(columns, target, "the labels")])
         return cls(file, chosen, target)
 
@@ -116,7 +107,7 @@ def _column(columns: Mapping[str, Column], name: str, purpose: str) -> Column:
     return columns[name]
 
 
-def _check_shape(column: Column, wanted: ProgramInput, sizes: dict[str, int]) -> None:
+def _check_shape(column: Column, wanted: TensorInfo, sizes: dict[str, int]) -> None:
     """Axes after the first must agree; a named size must be the same wherever it is named (remembered in `sizes`)."""
     fits = len(column.shape) == len(wanted.shape)
     for found, expected in zip(column.shape[1:], wanted.shape[1:], strict=False):
@@ -128,13 +119,15 @@ def _check_shape(column: Column, wanted: ProgramInput, sizes: dict[str, int]) ->
         )
 
 
-def _check_dtype(column: Column, wanted: ProgramInput) -> None:
-    loses_fraction = column.dtype.is_floating_point and not wanted.dtype.is_floating_point
-    loses_number = wanted.dtype == torch.bool and column.dtype != torch.bool
-    if loses_fraction or loses_number:
+def _check_dtype(column: Column, wanted: TensorInfo) -> None:
+    """Numbers may become others where their meaning stays: no fraction is cut off, nothing but bool becomes bool."""
+    dtype = BY_NAME.get(wanted.dtype)
+    loses_fraction = dtype is not None and column.dtype.is_floating_point and not dtype.is_floating_point
+    loses_number = dtype == torch.bool and column.dtype != torch.bool
+    if dtype is None or loses_fraction or loses_number:
         raise DataMismatch(
             f"Array {column.name!r} has the dtype {str(column.dtype).removeprefix('torch.')}; input {wanted.name!r} of "
-            f"the program expects {str(wanted.dtype).removeprefix('torch.')}."
+            f"the program expects {wanted.dtype}."
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch.amp.grad_scaler import GradScaler
 
 from secateur.errors import Diverged, JobFailed
-from worker.recovery.course import Course, GuardFactory, Trainable
+from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.curves import CURVES
 from worker.recovery.masters import Masters
 from worker.recovery.optimizer import optimizer_for, set_rate
@@ -27,19 +29,31 @@ class Stepper:
     overflow is left out, as in torch.amp.
     """
 
-    def __init__(self, program: Trainable, course: Course, guard: GuardFactory, round_index: int, steps: int) -> None:
+    def __init__(self, program: Trainable, course: Course, round_index: int, steps: int) -> None:
         parameters = dict(program.named_parameters())
         for parameter in parameters.values():
             parameter.requires_grad_(parameter.is_floating_point())
         self._program, self._course, self._round_index, self.steps = program, course, round_index, steps
+        self._parameters: dict[str, torch.Tensor] = {**parameters}
         self.masters = Masters(parameters)
         self._optimizer = optimizer_for(course.spec, self.masters.weights.values())
-        self._guard = guard(self.masters.weights, self._optimizer)
         scaled = any(parameter.dtype == torch.float16 for parameter in parameters.values())
         self._scaler = GradScaler(course.device.type, enabled=scaled)
         self._loss_sum = torch.zeros((), device=course.device)
         self._loss: torch.Tensor = self._loss_sum
         self.step = 0
+
+    @contextmanager
+    def guarded(self, guard: Guard) -> Iterator[None]:
+        """Keeps pruned weights at zero inside; to be entered when weights and moments are what training begins with.
+
+        Masters are guarded too: they hold the weights, but it is their half-precision copies that get the gradients.
+        """
+        with ExitStack() as guards:
+            guards.enter_context(guard(self.masters.weights, self._optimizer))
+            if self.masters.copies:
+                guards.enter_context(guard(self._parameters, None))
+            yield
 
     def take(self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor) -> None:
         """Trains on one batch, given on the host. Raises Diverged, on CUDA up to 50 steps late."""
@@ -97,8 +111,6 @@ class Stepper:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.masters.take_gradients()
         self._scaler.unscale_(self._optimizer)
-        self._guard.before_step()
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        self._guard.after_step()
         self.masters.give_back()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from secateur.errors import Diverged, EmptyDataset
 from worker.recovery.best import Best, tensors_of
-from worker.recovery.course import Course, GuardFactory, Trainable
+from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.evaluate import evaluate
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
@@ -48,7 +48,7 @@ class Outcome:
 def fine_tune(
     program: Trainable,
     course: Course,
-    guard: GuardFactory,
+    guard: Guard,
     round_index: int,
     epochs: int,
     state: TrainState | None = None,
@@ -69,7 +69,9 @@ def fine_tune(
     if len(course.train) == 0:
         raise EmptyDataset("The training data holds no examples.")
     with memory_errors():
-        return _Round(program, course, guard, round_index, epochs, state).run(on_step, on_epoch)
+        training = _Round(program, course, round_index, epochs, state)
+        with training.stepper.guarded(guard):
+            return training.run(on_step, on_epoch)
 
 
 class _Round:
@@ -79,7 +81,6 @@ class _Round:
         self,
         program: Trainable,
         course: Course,
-        guard: GuardFactory,
         round_index: int,
         epochs: int,
         state: TrainState | None,
@@ -88,7 +89,7 @@ class _Round:
         resumed = state is not None and state.round_index == round_index
         if state is not None and resumed:
             restore_tensors(tensors_of(program), state.part("program"))
-        self.stepper = Stepper(program, course, guard, round_index, epochs * course.batches())
+        self.stepper = Stepper(program, course, round_index, epochs * course.batches())
         if state is not None and resumed:
             self._resume(state)
         else:

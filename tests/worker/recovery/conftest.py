@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.optim import Optimizer
 
+from secateur.inspection import TensorInfo
+from worker.pruning.masked import Masked
 from worker.recovery.data import Dataset
 
 
@@ -32,27 +32,6 @@ class PlainProgram:
         return self.module.named_parameters()
 
 
-class ZeroGuard:
-    """The plainest guard: gradients, weights and momentum of pruned entries are set to zero."""
-
-    def __init__(
-        self, masks: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], optimizer: Optimizer
-    ) -> None:
-        self.masks, self.weights, self.optimizer = masks, weights, optimizer
-
-    @torch.no_grad()
-    def before_step(self) -> None:
-        for name, mask in self.masks.items():
-            gradient = self.weights[name].grad
-            assert gradient is not None
-            gradient.masked_fill_(~mask, 0)
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        for name, mask in self.masks.items():
-            self.weights[name].masked_fill_(~mask, 0)
-
-
 @pytest.fixture
 def program_of() -> type[PlainProgram]:
     """Makes a program from a module."""
@@ -60,9 +39,9 @@ def program_of() -> type[PlainProgram]:
 
 
 @pytest.fixture
-def guarding() -> Callable[[Mapping[str, torch.Tensor]], Callable[..., ZeroGuard]]:
+def guarding() -> Callable[[Mapping[str, torch.Tensor]], Callable[..., Masked]]:
     """Makes the maker of guards for some masks."""
-    return lambda masks: lambda weights, optimizer: ZeroGuard(masks, weights, optimizer)
+    return lambda masks: lambda weights, optimizer: Masked(weights, masks, optimizer)
 
 
 @pytest.fixture
@@ -72,6 +51,7 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
     def make(x: torch.Tensor, target: torch.Tensor, dtype: torch.dtype = torch.float32) -> Dataset:
         path = tmp_path / f"data-{len(list(tmp_path.iterdir()))}.safetensors"
         save_file({"x": x.contiguous(), "target": target.contiguous()}, path)
-        return Dataset.open(path, {}, "target", [SimpleNamespace(name="x", dtype=dtype, shape=("batch", *x.shape[1:]))])
+        name = str(dtype).removeprefix("torch.")
+        return Dataset.open(path, {}, "target", [TensorInfo(name="x", dtype=name, shape=("batch", *x.shape[1:]))])
 
     return make

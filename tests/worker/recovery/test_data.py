@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,14 +11,15 @@ import torch
 from safetensors.torch import save_file
 
 from secateur.errors import DataMismatch, EmptyDataset
+from secateur.inspection import TensorInfo
 from worker.recovery.data import Dataset
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 WHOLE = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32]
 
 
-def expects(name: str, dtype: torch.dtype, *shape: int | str) -> SimpleNamespace:
-    return SimpleNamespace(name=name, dtype=dtype, shape=shape)
+def expects(name: str, dtype: torch.dtype, *shape: int | str) -> TensorInfo:
+    return TensorInfo(name=name, dtype=str(dtype).removeprefix("torch."), shape=shape)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -70,11 +70,13 @@ def test_batches_outlive_later_ones(make_dataset: Callable[..., Dataset]) -> Non
         ({}, "target", expects("x", torch.float32, "batch", 5), r"\(10, 4\).*\(examples, 5\)"),
         ({}, "target", expects("x", torch.float32, "batch", 4, 1), r"\(10, 4\).*\(examples, 4, 1\)"),
         ({}, "target", expects("x", torch.int64, "batch", 4), r"float32.*int64"),
+        ({}, "target", expects("x", torch.bool, "batch", 4), r"float32.*bool"),
+        ({}, "target", expects("x", torch.complex64, "batch", 4), r"float32.*complex64"),
         ({}, "short", expects("x", torch.float32, "batch", 4), r"10 examples.*'short' has 9"),
     ],
 )
 def test_what_does_not_fit_is_said_with_found_and_expected(
-    tmp_path: Path, inputs: dict[str, str], target: str, wanted: SimpleNamespace, says: str
+    tmp_path: Path, inputs: dict[str, str], target: str, wanted: TensorInfo, says: str
 ) -> None:
     save_file({"x": torch.ones(10, 4), "target": torch.zeros(10), "short": torch.zeros(9)}, tmp_path / "d")
     with pytest.raises(DataMismatch, match=says):
