@@ -69,7 +69,7 @@ def _mask_gradient(weight: Tensor, mask: Tensor) -> RemovableHandle:
         if parameter.grad is not None:
             parameter.grad.view(integer).bitwise_and_(kept)
 
-    return weight.register_post_accumulate_grad_hook(hook)
+    return weight.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _forget(optimizer: torch.optim.Optimizer, weight: Tensor, mask: Tensor) -> None:

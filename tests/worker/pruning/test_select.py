@@ -1,0 +1,118 @@
+"""Selection: exact counts, the same sets as torch.nn.utils.prune, nested rounds, uniform draws."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from secateur.layers import choose
+from worker.pruning.allocation import SCOPES, Pool, rounds, sparsity
+from worker.pruning.importance import IMPORTANCE, random
+from worker.pruning.masks import apply, nested, zeros
+from worker.pruning.select import select
+from worker.pruning.threshold import count
+
+HALVES = st.sampled_from([torch.float32, torch.float16, torch.bfloat16])
+AMOUNTS = st.floats(0, 1, exclude_max=True)
+SHAPES = st.lists(st.sampled_from([(4, 3), (5, 1), (2, 3, 3, 3), (17, 2), (1, 1)]), min_size=1, max_size=4)
+
+
+@st.composite
+def weights(draw: st.DrawFn) -> dict[str, Tensor]:
+    """Random weights, with ties and zeros in half of the cases."""
+    dtype, levels = draw(HALVES), draw(st.sampled_from([0, 3]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1 << 20)))
+    drawn = [torch.randn(shape, generator=generator) for shape in draw(SHAPES)]
+    return {str(i): (tensor.round() if levels else tensor).to(dtype) for i, tensor in enumerate(drawn)}
+
+
+def reference(weights: dict[str, Tensor], amount: float, scope: str) -> dict[str, Tensor]:
+    """The masks of torch.nn.utils.prune."""
+    holders = {name: nn.Module() for name in weights}
+    for name, holder in holders.items():
+        holder.register_parameter("weight", nn.Parameter(weights[name].clone()))
+        if scope == "layer":
+            prune.l1_unstructured(holder, "weight", amount)
+    if scope == "global":
+        pairs = [(holder, "weight") for holder in holders.values()]
+        prune.global_unstructured(pairs, pruning_method=prune.L1Unstructured, amount=amount)
+    return {name: holder.get_buffer("weight_mask").bool() for name, holder in holders.items()}
+
+
+def dropped(weights: dict[str, Tensor], masks: dict[str, Tensor], names: list[str]) -> Tensor:
+    return torch.cat([weights[name][~masks[name]].abs().flatten() for name in names]).sort().values
+
+
+@settings(max_examples=150, deadline=None)
+@given(weights(), AMOUNTS, st.sampled_from(["global", "layer"]))
+def test_the_sets_of_torch_prune(weights: dict[str, Tensor], amount: float, scope: str) -> None:
+    ours = select(weights, SCOPES[scope](dict.fromkeys(weights), amount))
+    theirs = reference(weights, amount, scope)
+    for names in [list(weights)] if scope == "global" else [[name] for name in weights]:
+        assert torch.equal(dropped(weights, ours, names), dropped(weights, theirs, names))
+        magnitudes = torch.cat([weights[name].abs().flatten() for name in names])
+        if len(magnitudes.unique()) == len(magnitudes):
+            assert all(torch.equal(ours[name], theirs[name]) for name in names)
+
+
+@settings(max_examples=100, deadline=None)
+@given(weights(), AMOUNTS, st.sampled_from(["global", "layer"]), st.sampled_from(list(IMPORTANCE)), st.data())
+def test_rounds_are_nested_and_each_is_exact(
+    weights: dict[str, Tensor], amount: float, scope: str, kind: str, data: st.DataObject
+) -> None:
+    curve = data.draw(st.sampled_from(["linear", "cubic", "geometric"]))
+    pools = SCOPES[scope](dict.fromkeys(weights), amount)
+    before, present = None, [sum(zeros({n: weights[n] for n in pool.names}).values()) for pool in pools]
+    for number, step in enumerate(rounds(pools, weights, number=4, curve=curve)):
+        masks = select(weights, step, importance=IMPORTANCE[kind], masks=before, seed=7)
+        assert before is None or nested(masks, before)
+        apply(weights, masks)
+        for pool, already in zip(step, present, strict=True):
+            entries = sum(weights[name].numel() for name in pool.names)
+            assert sparsity(pool, weights) * entries == pytest.approx(max(count(pool.amount, entries), already))
+        for name, weight in weights.items():
+            weight.add_(weight.sign() * masks[name] * number)
+        before = masks
+
+
+def test_an_override_leaves_the_global_pool() -> None:
+    chosen = choose(["a.weight", "b.weight", "fc.weight"], override={"fc.*": 0.5})
+    assert SCOPES["global"](chosen, 0.9) == [Pool(("a.weight", "b.weight"), 0.9), Pool(("fc.weight",), 0.5)]
+    assert [pool.amount for pool in SCOPES["layer"](chosen, 0.9)] == [0.9, 0.9, 0.5]
+    assert SCOPES["global"]({"a": 0.1}, 0.9) == [Pool(("a",), 0.1)]
+
+
+def test_each_pool_grows_from_its_own_zeros() -> None:
+    weights = {"a": torch.tensor([0.0, 0, 1, 2]), "b": torch.ones(4)}
+    pools = [Pool(("a",), 0.75), Pool(("b",), 0.5)]
+    masks = {"b": torch.tensor([False, True, True, True])}
+    steps = rounds(pools, weights, masks, number=2, curve="linear")
+    assert [[pool.amount for pool in step] for step in steps] == [[0.625, 0.375], [0.75, 0.5]]
+
+
+def test_more_masked_than_asked_for_stays_as_it_is() -> None:
+    masks = {"a": torch.tensor([False, False, True, True])}
+    assert torch.equal(select({"a": torch.ones(4)}, [Pool(("a",), 0.25)], masks=masks)["a"], masks["a"])
+
+
+def test_random_is_seeded_and_differs_by_name() -> None:
+    weight = torch.ones(1000)
+    assert torch.equal(random("a", weight, 1), random("a", weight, 1))
+    assert not torch.equal(random("a", weight, 1), random("a", weight, 2))
+    assert not torch.equal(random("a", weight, 1), random("b", weight, 1))
+
+
+def test_random_is_uniform_over_subsets() -> None:
+    """All 20 subsets of 3 out of 6 entries in two tensors: chi-squared with 19 degrees of freedom, 0.1 % level."""
+    draws, weights = 4000, {"a": torch.ones(2), "b": -torch.arange(1.0, 5.0)}
+    seen: dict[tuple[bool, ...], int] = {}
+    for seed in range(draws):
+        masks = select(weights, [Pool(("a", "b"), 0.5)], importance=random, seed=seed)
+        subset = tuple(masks["a"].tolist() + masks["b"].tolist())
+        seen[subset] = seen.get(subset, 0) + 1
+    assert len(seen) == 20
+    assert sum((times - draws / 20) ** 2 / (draws / 20) for times in seen.values()) < 43.8
