@@ -40,7 +40,6 @@ class Settings(StoreSettings):
     max_dataset_bytes: int = Field(default=64 * GIB, ge=1)
     max_spec_bytes: int = Field(default=MIB, ge=1)
     upload_idle_s: float = Field(default=60, gt=0, description="An upload that sends nothing for so long is dropped.")
-    reaper_every_s: float = Field(default=5, gt=0)
 
     @field_validator("api_key_file")
     @classmethod

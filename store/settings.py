@@ -31,6 +31,7 @@ class StoreSettings(BaseSettings):
     lease_s: float = Field(default=45.0, gt=0, le=3600, description="A worker that is silent for so long is dead.")
     max_attempts: int = Field(default=3, ge=1, le=100, description="A job whose worker died so often has failed.")
     wake_after_s: float = Field(default=30.0, gt=0, le=3600, description="When a job that nobody took is called again.")
+    reaper_every_s: float = Field(default=5.0, gt=0, le=3600, description="How often every process looks for the dead.")
     idempotency_s: float = Field(default=86_400.0, gt=0, description="How long an Idempotency-Key is remembered.")
     events_kept: int = Field(default=10_000, ge=100, description="About so many of a job's newest events are kept.")
 

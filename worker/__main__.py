@@ -30,7 +30,9 @@ def main() -> None:
         served = device.find(settings.device)
     except SecateurError as error:
         sys.exit(error.message)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
     stopping = threading.Event()
     store = Store.open(settings)
     nursery = Nursery()
@@ -41,7 +43,9 @@ def main() -> None:
     background = [
         Presence(store, served, worker_id, runner, stopping),
         Inspector(store, nursery, settings, worker_id, stopping),
-        threading.Thread(target=store.reaper.run_forever, args=(stopping,), name="reaper", daemon=True),
+        threading.Thread(
+            target=store.reaper.run_forever, args=(stopping, settings.reaper_every_s), name="reaper", daemon=True
+        ),
     ]
     for thread in background:
         thread.start()

@@ -1,10 +1,11 @@
-"""What a job works on, laid out: the program, what of it is pruned, the data in its three parts, and how it is judged."""
+"""What a job works on, laid out: the program, what of it is pruned, the data in three parts, and how it is judged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -38,10 +39,10 @@ class Bench:
     @property
     def weights(self) -> dict[str, torch.nn.Parameter]:
         """The chosen layers' weights, in the program's order."""
-        return {name: tensor for name, tensor in self.program.named_parameters().items() if name in self.amounts}
+        return {name: tensor for name, tensor in self.program.named_parameters() if name in self.amounts}
 
     @property
-    def reported_on(self) -> str:
+    def reported_on(self) -> Literal["test", "validation"]:
         """Which data the report's metric is measured on."""
         return "validation" if self.spec.data.test is None else "test"
 

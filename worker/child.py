@@ -1,4 +1,4 @@
-"""The child: one order, in a process of its own. It speaks JSON lines over one socket and knows neither Redis nor Celery."""
+"""The child: one order, in a process of its own. It speaks JSON lines over one socket, and knows no Redis or Celery."""
 
 from __future__ import annotations
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worker.order import Inspected, InspectionOrder
+from worker.order import CONVERTED, Inspected, InspectionOrder
 from worker.program.inspection import inspect as inspect_program
 from worker.program.reader import read
-from worker.recovery import data
+from worker.recovery.inspection import inspect as inspect_data
+from worker.recovery.npz import convert_npz, is_npz
 
 
 def look(order: InspectionOrder) -> Inspected:
@@ -19,8 +20,8 @@ def look(order: InspectionOrder) -> Inspected:
     if order.noun == "model":
         return Inspected(inspection=inspect_program(read(Path(order.path))))
     path = Path(order.path)
-    if not data.is_npz(path):
-        return Inspected(inspection=data.inspect(path))
-    converted = Path(order.folder) / "data.safetensors"
-    data.convert_npz(path, converted)
-    return Inspected(inspection=data.inspect(converted, "npz"), converted=converted.name)
+    if not is_npz(path):
+        return Inspected(inspection=inspect_data(path))
+    converted = Path(order.folder) / CONVERTED
+    convert_npz(path, converted, order.data_bytes)
+    return Inspected(inspection=inspect_data(converted, "npz"), converted=converted.name)

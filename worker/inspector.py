@@ -11,9 +11,9 @@ from secateur.errors import Unavailable
 from store.leases import Claim
 from store.store import Store
 from worker.nursery import ChildLost, Nursery
-from worker.order import InspectionOrder, Inspected, Limits, Refused, Started
+from worker.order import CONVERTED, Inspected, InspectionOrder, Limits, Refused, Started
 from worker.settings import Settings
-from worker.supervisor import CHILD_SHARE, Supervision
+from worker.supervisor import CHILD_SHARE, Handlers, Supervision
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class Inspector(threading.Thread):
         )
 
         def inspected(message: Inspected) -> bool:
-            if message.converted not in (None, "data.safetensors"):
+            if message.converted not in (None, CONVERTED):
                 raise ChildLost(f"the process named a file that is not its own: {message.converted!r}")
             blob = self._store.blobs.adopt(folder / message.converted) if message.converted else None
             claim.ready(message.inspection, blob)
@@ -78,7 +78,7 @@ class Inspector(threading.Thread):
             self._store.jobs.admit(claim.id)
             return True
 
-        handlers = {Started: lambda _: False, Inspected: inspected, Refused: refused}
+        handlers: Handlers = {Started: lambda _: False, Inspected: inspected, Refused: refused}
         try:
             Supervision(claim, handlers, settings.lease_s, threading.Event(), settings.inspection_timeout_s).run(
                 self._nursery, order

@@ -28,7 +28,7 @@ from worker.order import (
     Started,
 )
 from worker.settings import Settings
-from worker.supervisor import CHILD_SHARE, Supervision
+from worker.supervisor import CHILD_SHARE, Handlers, Supervision
 
 log = structlog.get_logger()
 
@@ -37,7 +37,13 @@ class JobRunner:
     """Claims jobs for one device and sees each through."""
 
     def __init__(
-        self, store: Store, nursery: Nursery, settings: Settings, device: Device, worker_id: str, stopping: threading.Event
+        self,
+        store: Store,
+        nursery: Nursery,
+        settings: Settings,
+        device: Device,
+        worker_id: str,
+        stopping: threading.Event,
     ) -> None:
         self.current: str | None = None
         self._store = store
@@ -78,7 +84,7 @@ class Attempt:
         """See the attempt through."""
         log.info("job_begins", id=self._claim.id, attempt=self._claim.attempt, fence=self._claim.fence)
         self._folder.mkdir(parents=True, exist_ok=True)
-        handlers = {
+        handlers: Handlers = {
             Started: lambda _: False,
             Staged: self._staged,
             Advanced: self._advanced,
@@ -110,13 +116,14 @@ class Attempt:
             data={dataset: str(uploads.data_path(dataset).resolve()) for dataset in spec.datasets},
             data_sha256={dataset: uploads.get(dataset).sha256 for dataset in spec.datasets},
             checkpoint=None if checkpoint is None else str((self._settings.data_dir / checkpoint.path).resolve()),
+            checkpoint_sha256=None if checkpoint is None else checkpoint.sha256,
             checkpoint_every_s=self._settings.checkpoint_every_s,
             device=self._device.name,
             attempt=self._claim.attempt,
             limits=Limits(
                 memory_bytes=self._settings.job_memory_bytes if cpu else None,
                 file_bytes=self._settings.job_file_bytes,
-                # Sums depend on the number of threads: a later attempt takes the first one's, or its digests would differ.
+                # Sums depend on the number of threads: with another one a later attempt's digests would differ.
                 threads=self._claim.threads_fixed(self._settings.threads),
                 lease_s=self._settings.lease_s * CHILD_SHARE,
                 renewed_at_s=self._claim.claimed_at_s,
@@ -141,7 +148,7 @@ class Attempt:
 
     def _checkpointed(self, message: Checkpointed) -> bool:
         path = self._own(message.name).relative_to(self._settings.data_dir.resolve())
-        self._claim.checkpoint(str(path), message.sha256, {"round": message.round})
+        self._claim.save_checkpoint(str(path), message.sha256, {"round": message.round})
         return False
 
     def _finished(self, message: Finished) -> bool:

@@ -111,7 +111,7 @@ def _parse(line: bytes) -> AnyMessage:
 class Nursery:
     """Keeps a zygote. Safe to use from several threads.
 
-    The thread that starts the zygote must live as long as the worker: the kernel's parent-death signal follows the thread.
+    A thread that lives as long as the worker starts the zygote: the parent-death signal follows the thread.
     """
 
     def __init__(self) -> None:

@@ -12,6 +12,9 @@ from secateur.report import Report
 from secateur.spec import JobSpec
 from secateur.states import Stage
 
+CONVERTED = "data.safetensors"
+"""The name that an inspection gives to a data set it rewrote."""
+
 
 class Limits(Record):
     """What the child may use."""
@@ -35,6 +38,7 @@ class JobOrder(Record):
     data: dict[str, str] = Field(description="Data set id -> path of its safetensors file.")
     data_sha256: dict[str, str]
     checkpoint: str | None = Field(default=None, description="Path of the checkpoint to go on from.")
+    checkpoint_sha256: str | None = None
     checkpoint_every_s: float
     device: str = Field(examples=["cpu", "cuda:0"])
     attempt: int
@@ -77,7 +81,7 @@ class Advanced(Record):
 
     type: Literal["progress"] = "progress"
     fraction: float = Field(ge=0, le=1)
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class Measured(Record):

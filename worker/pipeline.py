@@ -1,4 +1,4 @@
-"""The work of one job: prune and fine-tune round by round, then finalize and measure. Knows files and the order, no Redis.
+"""The work of one job: prune and fine-tune round by round, then finalize and measure. It knows files, but no Redis.
 
 Everything that a later attempt needs goes into a checkpoint: the ledger, the masks, and either the training in progress
 or the program as the last round left it. A resumed job ends with the same bytes as an undisturbed one.
@@ -23,15 +23,18 @@ from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Ledger
 from worker.order import Advanced, AnyMessage, Checkpointed, Finished, JobOrder, Measured, Noted, Staged
-from worker.program.program import named_tensors
-from worker.pruning.masked import MaskGuard
+from worker.pruning import masks
+from worker.pruning.allocation import SCOPES, Pool, rounds
+from worker.pruning.importance import IMPORTANCE
+from worker.pruning.masked import Masked
 from worker.pruning.masks import Masks
-from worker.pruning.schedules import amounts
 from worker.pruning.select import select
+from worker.recovery.best import tensors_of
 from worker.recovery.course import Course
 from worker.recovery.objective import Score
-from worker.recovery.state import TrainState
+from worker.recovery.state import TrainState, restore_tensors
 from worker.recovery.train import Moment, fine_tune
+from worker.reports.sparsity import measure_sparsity
 
 KEPT_CHECKPOINTS = 3
 SECONDS_BETWEEN_PROGRESS = 0.5
@@ -50,7 +53,7 @@ def run(order: JobOrder, say: Say, pause_asked: Callable[[], bool]) -> Finished 
         SecateurError: the job cannot be done; the error says why.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         return Pipeline(order, say, pause_asked).run()
     except PauseAsked:
@@ -69,7 +72,8 @@ class Pipeline:
         self._saved_s = time.monotonic()
         self._said_s = 0.0
         self._ledger = Ledger()
-        self._masks = Masks({})
+        self._masks: Masks = {}
+        self._plan: list[list[Pool]] = []
         self._training: TrainState | None = None
         self._bench: Bench
 
@@ -82,6 +86,7 @@ class Pipeline:
         for number in range(len(self._ledger.rounds) + 1, self._order.spec.prune.rounds + 1):
             self._round(number)
         with self._stage(Stage.FINALIZE):
+            finalize.commit(self._bench, self._masks)
             recovered = self._bench.score(self._bench.reported)
             artifacts = finalize.write(self._bench, self._masks, self._folder)
         self._say(Measured(data={"when": "recovered", **self._named(recovered)}))
@@ -93,7 +98,8 @@ class Pipeline:
         self._bench = bench.lay_out(self._order)
         for sentence in self._bench.inspection.notes:
             self._note(sentence)
-        self._masks = Masks({name: mask for name, mask in self._bench.program.masks.items() if name in self._bench.amounts})
+        self._masks = dict(self._bench.program.masks)
+        self._plan = self._rounds()  # from the upload as it came, so that every attempt has the same plan
         if self._order.checkpoint is not None:
             self._resume(Path(self._order.checkpoint))
 
@@ -110,7 +116,7 @@ class Pipeline:
         """The final amount at once, without training, on tensors that are put back afterwards."""
         work = self._bench
         dense = {name: tensor.detach().clone() for name, tensor in work.weights.items()}
-        self._select(work.spec.prune.target.amount).apply(work.weights)
+        masks.apply(work.weights, self._selected(len(self._plan)))
         score = work.score(work.reported)
         with torch.no_grad():
             for name, tensor in work.weights.items():
@@ -128,18 +134,19 @@ class Pipeline:
 
     def _prune(self, number: int) -> None:
         work, prune = self._bench, self._order.spec.prune
-        before = self._masks
-        self._masks = self._select(self._amounts()[number - 1])
-        self._masks.apply(work.weights)
-        if self._masks.zeros == before.zeros and prune.target.amount > 0:
-            self._note(f"Round {number} removed nothing: there are already as many zeros as it asks for.")
+        before = measure_sparsity(work.weights, work.amounts)
+        self._masks = {**self._masks, **self._selected(number)}
+        masks.apply(work.weights, self._masks)
+        after = measure_sparsity(work.weights, work.amounts)
+        if after.zeros == before.zeros:
+            self._note(f"Round {number} removed nothing: as many weights as it asks for were zero before.")
         self._ledger.round = number
-        self._ledger.round_sparsity = self._masks.sparsity
+        self._ledger.round_sparsity = after.overall
         self._ledger.round_pruned = work.score(work.validation)
         if number == prune.rounds:
             same = work.reported is work.validation
             self._ledger.pruned = self._ledger.round_pruned if same else work.score(work.reported)
-        data = {"when": "pruned", "round": number, "sparsity": self._masks.sparsity}
+        data = {"when": "pruned", "round": number, "sparsity": after.overall}
         self._say(Measured(data=data | self._named(self._ledger.round_pruned, "validation")))
 
     def _fine_tune(self, number: int) -> None:
@@ -152,7 +159,7 @@ class Pipeline:
             outcome = fine_tune(
                 self._bench.program,
                 self._course(recover),
-                lambda weights, optimizer: MaskGuard(self._masks, weights, optimizer),
+                lambda weights, optimizer: Masked(weights, self._masks, optimizer),
                 number,
                 epochs,
                 self._training,
@@ -173,11 +180,18 @@ class Pipeline:
         data = {"when": "recovered", "round": number, "best_epoch": best}
         self._say(Measured(data=data | self._named(recovered, "validation")))
 
-    def _select(self, amount: float) -> Masks:
-        raise NotImplementedError
+    def _rounds(self) -> list[list[Pool]]:
+        work, prune = self._bench, self._order.spec.prune
+        pools = SCOPES[prune.scope](work.amounts, prune.target.amount)
+        return rounds(
+            pools, work.weights, self._masks, number=prune.rounds, curve=getattr(prune.schedule, "curve", "one_shot")
+        )
 
-    def _amounts(self) -> list[float]:
-        raise NotImplementedError
+    def _selected(self, number: int) -> Masks:
+        spec = self._order.spec
+        importance = IMPORTANCE[spec.prune.importance.kind]
+        pools = self._plan[number - 1]
+        return select(self._bench.weights, pools, importance=importance, masks=self._masks, seed=spec.seed)
 
     def _course(self, recover: FineTune) -> Course:
         work = self._bench
@@ -218,7 +232,7 @@ class Pipeline:
             tensors |= {f"training/{name}": tensor for name, tensor in self._training.tensors.items()}
             note["training"] = self._training.facts
         if len(self._ledger.rounds) == self._ledger.round:
-            tensors |= {f"program/{name}": tensor for name, tensor in named_tensors(self._bench.program.module)}
+            tensors |= {f"program/{name}": tensor for name, tensor in tensors_of(self._bench.program).items()}
         path = self._folder / f"checkpoint-{time.monotonic_ns()}.safetensors"
         digest = checkpoint.save(Checkpoint(tensors, note), path)
         self._say(Checkpointed(name=path.name, sha256=digest, round=self._ledger.round))
@@ -233,14 +247,11 @@ class Pipeline:
                 raise JobFailed("The checkpoint of the last attempt is damaged.")
         saved = checkpoint.load(path)
         self._ledger = Ledger.model_validate(saved.note["ledger"])
-        self._masks = Masks({name: mask.to(self._bench.device) for name, mask in saved.under("mask").items()})
+        self._masks = {name: mask.to(self._bench.device) for name, mask in saved.under("mask").items()}
         if saved.note["training"] is not None:
             self._training = TrainState(saved.under("training"), saved.note["training"])
         tensors = saved.under("program")
-        with torch.no_grad():
-            for name, tensor in named_tensors(self._bench.program.module):
-                if name in tensors:
-                    tensor.copy_(tensors[name])
+        restore_tensors(tensors_of(self._bench.program), tensors)
         self._note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
 
     def _named(self, score: Score, on: str | None = None) -> dict[str, str | float]:

@@ -20,14 +20,14 @@ def _prctl(option: int, value: int) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the thread that made it ends; exit at once where `parent` is already gone."""
+    """Have the kernel kill this process when the thread that made it ends; exit at once where `parent` is gone."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def enclose(environment: dict[str, str], memory_bytes: int | None, file_bytes: int) -> None:
-    """Own session, no inherited environment, no new privileges, no core dumps, bounded memory, files and descriptors."""
+    """Own session, nothing of the environment, no new privileges, no core dumps, bounded memory and files."""
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)

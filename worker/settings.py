@@ -28,7 +28,7 @@ class Settings(StoreSettings):
     job_memory_bytes: int = Field(
         default_factory=lambda: 2 * machine_bytes(),
         ge=1 << 30,
-        description="Address space of a child on the CPU. Memory-mapped files count, so it is more than the memory there is.",
+        description="Address space of a child on the CPU; mapped files count, so it is more than the memory there is.",
     )
     job_file_bytes: int = Field(default=64 << 30, ge=1 << 20, description="The largest file that a child may write.")
     inspection_timeout_s: float = Field(default=600, gt=0)

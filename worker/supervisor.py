@@ -1,7 +1,7 @@
 """The supervisor: stands between one child and the record for as long as one claim lasts.
 
-Only it talks to Redis, and every write carries the claim's fence. It renews the lease, passes on what the child says, and
-ends the child when the job is cancelled, the lease is lost, or the child speaks of nothing sensible.
+Only it talks to Redis, and every write carries the claim's fence. It renews the lease, passes on what the child says,
+and ends the child when the job is cancelled, the lease is lost, or the child speaks of nothing sensible.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from pydantic import BaseModel
 
 from secateur.errors import FenceLost, SecateurError, Unavailable
 from store.leases import Claim
@@ -26,7 +27,7 @@ PAUSE_S = 60.0
 RENEWALS_PER_LEASE = 20  # a cancelled job is told at the next renewal, so this also bounds how long a cancel takes
 CHILD_SHARE = 7 / 9  # of the lease: a child that hears nothing ends itself well before anybody else may claim
 
-Handler = Callable[[Any], bool]
+Handlers = Mapping[type[BaseModel], Callable[[Any], bool]]
 
 
 class Supervision:
@@ -38,7 +39,7 @@ class Supervision:
     def __init__(
         self,
         claim: Claim,
-        handlers: Mapping[type, Handler],
+        handlers: Handlers,
         lease_s: float,
         stopping: threading.Event,
         timeout_s: float | None = None,
@@ -56,23 +57,21 @@ class Supervision:
 
     def run(self, nursery: Nursery, order: JobOrder | InspectionOrder) -> None:
         """Have the order done and settle the claim; nothing is raised, and no process is left."""
-        bound = log.bind(id=self._claim.id, attempt=self._claim.attempt, fence=self._claim.fence)
         try:
             child = nursery.child(order)
         except ChildLost as error:
-            self._settle(lambda: self._claim.lost(str(error)))
+            self._settle(self._claim.lost, str(error))
             return
         try:
             self._watch(child)
         except FenceLost:
-            bound.warning("fence_lost")
+            log.warning("fence_lost", id=self._claim.id, fence=self._claim.fence)
         except ChildLost as error:
-            bound.warning("child_lost", reason=str(error))
-            self._settle(lambda: self._claim.lost(str(error)))
+            log.warning("child_lost", id=self._claim.id, attempt=self._claim.attempt, reason=str(error))
+            self._settle(self._claim.lost, str(error))
         except SecateurError as error:
-            bound.warning("failed", code=error.code)
-            failure = error
-            self._settle(lambda: self._claim.fail(failure))
+            log.warning("failed", id=self._claim.id, code=error.code, message=error.message)
+            self._settle(self._claim.fail, error)
         finally:
             child.kill()
 
@@ -142,8 +141,8 @@ class Supervision:
             child.kill()
             raise ChildLost("the process did not pause in time")
 
-    def _settle(self, write: Callable[[], None]) -> None:
+    def _settle(self, write: Callable[[Any], None], reason: Any) -> None:
         try:
-            write()
+            write(reason)
         except (FenceLost, Unavailable) as error:
             log.warning("left_to_the_reaper", id=self._claim.id, reason=error.code)

@@ -6,8 +6,8 @@ children die with it: nobody has to clean up after a `kill -9`.
     python -P -m worker.zygote PARENT_PID CONTROL_FD
 
 Each message that comes over the control socket (SOCK_SEQPACKET) carries the child's end of a stream socket; back go
-`{"ready": pid}` once, `{"pid": n}` for a child that began, `{"pid": n, "exit": code}` for one that ended, where a negative
-code is the number of the signal that ended it.
+`{"ready": pid}` once, `{"pid": n}` for a child that began, `{"pid": n, "exit": code}` for one that ended, where a
+negative code is the number of the signal that ended it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def main(parent: int, control: socket.socket) -> None:
     ended = _wake_on_exit()
     _tell(control, ready=os.getpid())
     while True:
-        readable, _, _ = select.select([control, ended], [], [])
+        readable, _, _ = select.select([control.fileno(), ended], [], [])
         if ended in readable:
             os.read(ended, 4096)
             _report_exits(control)
-        if control in readable:
+        if control.fileno() in readable:
             _, descriptors, _, _ = socket.recv_fds(control, 64, 1)
             if not descriptors:
                 return

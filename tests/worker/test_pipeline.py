@@ -1,0 +1,186 @@
+"""The whole work of a job, in this process: any file goes in, a pruned one that stock torch loads comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from secateur.ids import new_id
+from secateur.spec import JobSpec
+from tests.worker.networks import CASES, Case
+from worker import pipeline
+from worker.inspection import look
+from worker.order import AnyMessage, Checkpointed, Finished, InspectionOrder, JobOrder, Limits
+
+LIMITS = Limits(file_bytes=1 << 30, threads=1, lease_s=60, renewed_at_s=0)
+
+
+def export(case: Case, path: Path) -> None:
+    with warnings.catch_warnings():
+        # What torch says to somebody who exports a module with its pruning still attached.
+        warnings.filterwarnings("ignore", message="The tensor attributes .* assigned during export")
+        program = torch.export.export(case.module, case.inputs, case.kwargs, dynamic_shapes=case.dynamic)
+    torch.export.save(program, path)
+
+
+def order(folder: Path, case: Case, **changes: Any) -> JobOrder:
+    """An order over files that are written into `folder`."""
+    model, train = folder / "upload.pt2", folder / "train.safetensors"
+    if not model.exists():
+        export(case, model)
+        save_file(case.arrays, train)
+    data, dataset = new_id("dst"), str(train)
+    spec = {
+        "model": new_id("mdl"),
+        "data": {"train": data, "test": data, "validation": 0.25},
+        "task": {"kind": "classification", "output": case.output},
+        "prune": {"target": {"kind": "sparsity", "amount": 0.6}, "schedule": {"kind": "iterative", "rounds": 2}},
+        "recover": {
+            "kind": "fine_tune", "learning_rate": 0.01, "batch_size": 8, "epochs_per_round": 1, "epochs": 2,
+        },
+        "finalize": {"artifacts": ["pt2", "safetensors", "checkpoint"], "latency": {"batch_sizes": [2], "runs": 3}},
+    }  # fmt: skip
+    out = folder / f"attempt-{len(list(folder.iterdir()))}"
+    out.mkdir()
+    settings: dict[str, Any] = {
+        "id": new_id("job"),
+        "spec": JobSpec.model_validate(spec | changes.pop("spec", {})),
+        "folder": str(out),
+        "model": str(model),
+        "model_sha256": "0" * 64,
+        "data": {data: dataset},
+        "data_sha256": {data: "0" * 64},
+        "checkpoint_every_s": 3600.0,
+        "device": "cpu",
+        "attempt": 1,
+        "limits": LIMITS,
+    }
+    return JobOrder(**(settings | changes))
+
+
+def run(wanted: JobOrder, messages: list[AnyMessage] | None = None) -> Finished:
+    said: list[AnyMessage] = [] if messages is None else messages
+    finished = pipeline.run(wanted, said.append, lambda: False)
+    assert finished is not None
+    return finished
+
+
+def digests(wanted: JobOrder) -> dict[str, str]:
+    names = ("model.pt2", "model.safetensors")
+    return {name: hashlib.sha256((Path(wanted.folder) / name).read_bytes()).hexdigest() for name in names}
+
+
+@pytest.fixture
+def plain() -> Case:
+    torch.manual_seed(0)
+    return CASES["flatten, fixed batch"]()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_any_file_runs_the_whole_job(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    case = CASES[name]()
+    wanted = order(tmp_path, case)
+
+    report = run(wanted).report
+
+    assert report.sparsity.zeros == round(0.6 * report.sparsity.total)
+    assert len(report.rounds) == 2
+    stock = torch.export.load(Path(wanted.folder) / "model.pt2")
+    state = load_file(Path(wanted.folder) / "model.safetensors")
+    for layer in report.sparsity.layers:
+        weight = stock.state_dict[layer.name]
+        assert int((weight == 0).sum()) == layer.zeros
+        assert weight.dtype == case.module.state_dict().get(layer.name, weight).dtype
+        if layer.name in state:
+            assert torch.equal(weight, state[layer.name])
+    stock.module()(*(value[:3] for key, value in case.arrays.items() if key != "target"))
+
+
+def test_the_report_says_what_stock_torch_measures(plain: Case, tmp_path: Path) -> None:
+    wanted = order(tmp_path, plain)
+    metric = run(wanted).report.metric
+
+    def accuracy(path: Path) -> float:
+        scores = torch.export.load(path).module()
+        rows = [scores(plain.arrays["x"][i : i + 2]).argmax(1) for i in range(0, 24, 2)]
+        return float((torch.cat(rows) == plain.arrays["target"]).float().mean())
+
+    assert metric.on == "test"
+    assert metric.recovered == pytest.approx(accuracy(Path(wanted.folder) / "model.pt2"))
+    assert metric.dense == pytest.approx(accuracy(tmp_path / "upload.pt2"))
+
+
+def test_two_runs_write_the_same_bytes(plain: Case, tmp_path: Path) -> None:
+    first, second = order(tmp_path, plain), order(tmp_path, plain)
+    run(first)
+    run(second)
+    assert digests(first) == digests(second)
+
+
+@pytest.mark.parametrize("recover", ["fine_tune", "none"])
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_job_resumed_from_any_checkpoint_writes_the_same_bytes(
+    plain: Case, tmp_path: Path, recover: str, reset: bool
+) -> None:
+    recovery = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 4, "epochs_per_round": 2, "epochs": 2}
+    spec = {"recover": recovery | {"reset_optimizer": reset} if recover == "fine_tune" else {"kind": "none"}}
+    whole = order(tmp_path, plain, spec=spec, checkpoint_every_s=1e-6)
+    kept: list[tuple[Path, str]] = []
+
+    def keep(message: AnyMessage) -> None:
+        if isinstance(message, Checkpointed):
+            copy = tmp_path / f"kept-{len(kept)}.safetensors"
+            copy.write_bytes((Path(whole.folder) / message.name).read_bytes())
+            kept.append((copy, message.sha256))
+
+    pipeline.run(whole, keep, lambda: False)
+
+    assert len(kept) == (2 if recover == "none" else 2 + 2 * 2 * 5)
+    for path, digest in kept[:: 1 if recover == "none" else 5]:
+        resumed = order(tmp_path, plain, spec=spec, checkpoint=str(path), checkpoint_sha256=digest, attempt=2)
+        run(resumed)
+        assert digests(resumed) == digests(whole)
+
+
+def test_a_paused_job_leaves_a_checkpoint_that_ends_the_same(plain: Case, tmp_path: Path) -> None:
+    whole = order(tmp_path, plain)
+    run(whole)
+    paused, said = order(tmp_path, plain), []
+
+    assert pipeline.run(paused, said.append, lambda: len(said) > 8) is None
+
+    saved = [message for message in said if isinstance(message, Checkpointed)][-1]
+    resumed = order(tmp_path, plain, checkpoint=str(Path(paused.folder) / saved.name), checkpoint_sha256=saved.sha256)
+    run(resumed)
+    assert digests(resumed) == digests(whole)
+
+
+def test_the_checkpoint_artifact_loads_into_the_module_under_torch_prune(plain: Case, tmp_path: Path) -> None:
+    wanted = order(tmp_path, plain)
+    run(wanted)
+    saved = load_file(Path(wanted.folder) / "checkpoint.safetensors")
+    for name in ("conv", "fc"):
+        torch.nn.utils.prune.identity(plain.module.get_submodule(name), "weight")
+    plain.module.load_state_dict(saved, strict=True)
+    final = load_file(Path(wanted.folder) / "model.safetensors")
+    plain.module(plain.inputs[0])
+    assert torch.equal(plain.module.get_submodule("fc").weight, final["fc.weight"])
+
+
+def test_a_data_set_is_looked_into_as_it_is(plain: Case, tmp_path: Path) -> None:
+    wanted = order(tmp_path, plain)
+    path = next(iter(wanted.data.values()))
+    seen = look(
+        InspectionOrder(
+            id=new_id("dst"), noun="dataset", path=path, folder=wanted.folder, data_bytes=1 << 30, limits=LIMITS
+        )
+    ).inspection
+    assert seen.kind == "dataset"
+    assert seen.examples == 24
