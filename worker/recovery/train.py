@@ -69,9 +69,22 @@ def fine_tune(
     if len(course.train) == 0:
         raise EmptyDataset("The training data holds no examples.")
     with memory_errors():
-        training = _Round(program, course, round_index, epochs, state)
-        with training.stepper.guarded(guard):
-            return training.run(on_step, on_epoch)
+        stepper = _stepper(program, course, round_index, epochs, state)
+        with stepper.guarded(guard):
+            return _Round(program, course, stepper, round_index, epochs, state).run(on_step, on_epoch)
+
+
+def _stepper(program: Trainable, course: Course, round_index: int, epochs: int, state: TrainState | None) -> Stepper:
+    """The stepper of a round, as the state leaves it; the program's tensors are set too when it is of this round."""
+    resumed = state is not None and state.round_index == round_index
+    if state is not None and resumed:
+        restore_tensors(tensors_of(program), state.part("program"))
+    stepper = Stepper(program, course, round_index, epochs * course.batches())
+    if state is not None and resumed:
+        stepper.resume(state)
+    elif state is not None and not course.spec.reset_optimizer:
+        stepper.inherit(state)
+    return stepper
 
 
 class _Round:
@@ -81,29 +94,24 @@ class _Round:
         self,
         program: Trainable,
         course: Course,
+        stepper: Stepper,
         round_index: int,
         epochs: int,
         state: TrainState | None,
     ) -> None:
-        self.program, self.course, self.round_index, self.epochs = program, course, round_index, epochs
-        resumed = state is not None and state.round_index == round_index
-        if state is not None and resumed:
-            restore_tensors(tensors_of(program), state.part("program"))
-        self.stepper = Stepper(program, course, round_index, epochs * course.batches())
-        if state is not None and resumed:
+        self.program, self.course, self.stepper = program, course, stepper
+        self.round_index, self.epochs = round_index, epochs
+        if state is not None and state.round_index == round_index:
             self._resume(state)
         else:
-            self._begin(state)
+            self._begin()
 
-    def _begin(self, before: TrainState | None) -> None:
+    def _begin(self) -> None:
         self.scored = 0
         self.pruned = self._evaluate()
         self.best = Best.before(self.program, self.pruned, self.course.objective.higher_is_better)
-        if before is not None and not self.course.spec.reset_optimizer:
-            self.stepper.inherit(before)
 
     def _resume(self, state: TrainState) -> None:
-        self.stepper.resume(state)
         best = state.facts["best"]
         tensors = {name: tensor.to(self.course.device) for name, tensor in state.part("best").items()}
         self.scored, self.pruned = state.facts["scored"], Score(**state.facts["pruned"])
@@ -112,6 +120,8 @@ class _Round:
     def run(
         self, on_step: Callable[[Moment], None] | None, on_epoch: Callable[[Moment, Score], None] | None
     ) -> Outcome:
+        if self.best is None:
+            self._begin()
         while self.scored < self.epochs:
             self._train_epoch(on_step)
             score = self._evaluate()

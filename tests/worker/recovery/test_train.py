@@ -256,6 +256,28 @@ def test_the_optimizer_forgets_between_rounds_unless_told_otherwise(
     assert not equal(second_round(reset=False, carry=True), second_round(reset=False, carry=False))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_round_prunes_anew_stays_zero_though_momentum_is_carried(
+    course: Callable[..., Course], program_of: Any, guarding: Any, dtype: torch.dtype
+) -> None:
+    module = network(dtype=dtype)
+    chosen = course(dtype, reset_optimizer=False)
+    state = fine_tune(program_of(module), chosen, guarding({}), 0, 1).state
+    masks = masks_of(module)
+    fine_tune(program_of(module), chosen, guarding(masks), 1, 2, state)
+    assert all((module.get_parameter(name)[~mask] == 0).all() for name, mask in masks.items())
+
+
+def test_masks_hold_for_the_weights_from_before_the_training_too(
+    course: Callable[..., Course], program_of: Any, guarding: Any
+) -> None:
+    module = network()
+    masks = masks_of(network())
+    outcome = fine_tune(program_of(module), course(), guarding(masks), 0, 0)
+    assert outcome.best_epoch == 0
+    assert all((module.get_parameter(name)[~mask] == 0).all() for name, mask in masks.items())
+
+
 def test_small_updates_add_up_in_half_precision(
     make_dataset: Callable[..., Dataset], program_of: Any, guarding: Any
 ) -> None:
