@@ -82,7 +82,7 @@ def document(
     request: Request, status: int, code: str, detail: str, context: Mapping[str, Any], remedy: str | None = None
 ) -> JSONResponse:
     """A problem document; `context` becomes its further fields and cannot shadow the standard ones."""
-    body = to_jsonable_python(dict(context), fallback=str) | {
+    body: dict[str, Any] = {
         "type": f"urn:secateur:problem:{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
@@ -92,8 +92,9 @@ def document(
     }
     if remedy is not None:
         body["remedy"] = remedy
+    body |= {key: value for key, value in to_jsonable_python(dict(context), fallback=str).items() if key not in body}
     headers = SECURITY_HEADERS | HEADERS.get(status, {})
-    if status == 416:
+    if status == 416 and "size_bytes" in context:
         headers["Content-Range"] = f"bytes */{context['size_bytes']}"
     return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 

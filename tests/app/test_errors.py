@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.errors import STATUS, pointer, status_of
+from app.main import create_app
+from app.settings import Settings
 from secateur import errors
 
 TREE = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.SecateurError)]
 
 
-@pytest.fixture
-def raising(app: FastAPI) -> Iterator[TestClient]:
-    """A door with a route that raises what it is told to."""
+@pytest.fixture(scope="module")
+def raising() -> TestClient:
+    """A door with a route that raises what it is told to; its store is never opened."""
+    app = create_app(Settings())
 
     @app.get("/raise/{code}")
     def fail(code: str) -> None:
@@ -22,8 +22,7 @@ def raising(app: FastAPI) -> Iterator[TestClient]:
             raise RuntimeError("secret detail")
         raise next(kind for kind in TREE if kind.code == code)(remedy="the way out", found=1, status=200, size_bytes=3)
 
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
+    return TestClient(app, raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.code)
@@ -62,8 +61,8 @@ def test_a_bug_tells_nothing(raising: TestClient) -> None:
         ("PATCH", "/healthz", 405, "method_not_allowed"),
     ],
 )
-def test_what_the_framework_refuses(client: TestClient, method: str, path: str, status: int, code: str) -> None:
-    answer = client.request(method, path)
+def test_what_the_framework_refuses(raising: TestClient, method: str, path: str, status: int, code: str) -> None:
+    answer = raising.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert ("Allow" in answer.headers) == (status == 405)

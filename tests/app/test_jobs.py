@@ -159,11 +159,15 @@ def test_a_body_too_large_is_noticed_while_reading(client: TestClient, settings:
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-@pytest.mark.parametrize("prefix", ["mdl", "dst", "job"])
-@pytest.mark.parametrize("form", ["unknown", "x", "{}_", "{}_" + "I" * 26, "{}_" + "0" * 25, "..%2f..%2fetc", "%00"])
-def test_ids_that_name_nothing(client: TestClient, prefix: str, form: str) -> None:
-    id_ = new_id(prefix) if form == "unknown" else form.format(prefix)  # type: ignore[arg-type]
-    noun = {"mdl": "models", "dst": "datasets", "job": "jobs"}[prefix]
-    for method, path in [("GET", ""), ("DELETE", ""), *([("POST", "/cancel"), ("GET", "/events")] * (prefix == "job"))]:
-        answer = client.request(method, f"/v1/{noun}/{id_}{path}")
-        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+FORMS = ["x", "{}_", "{}_" + "I" * 26, "{}_" + "0" * 25, "{}_" + "0" * 27, "..%2f..%2fetc", "%00"]
+
+
+@pytest.mark.parametrize(("prefix", "noun"), [("mdl", "models"), ("dst", "datasets"), ("job", "jobs")])
+def test_ids_that_name_nothing(client: TestClient, prefix: Any, noun: str) -> None:
+    requests = [("GET", ""), ("DELETE", "")]
+    if noun == "jobs":
+        requests += [("POST", "/cancel"), ("GET", "/events"), ("GET", "/report"), ("GET", "/artifacts")]
+    for id_ in [new_id(prefix), *(form.format(prefix) for form in FORMS)]:
+        for method, path in requests:
+            answer = client.request(method, f"/v1/{noun}/{id_}{path}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
