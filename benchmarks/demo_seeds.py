@@ -31,13 +31,16 @@ ENOUGH = 0.95
 def measured(seeds: Sequence[int]) -> dict[int, Report]:
     """The report of each seed's network."""
     console, reports = Console(stderr=True), {}
-    with tempfile.TemporaryDirectory(prefix="secateur-seeds-") as name:
-        with Stack(data_dir=Path(name) / "var") as stack, Client(stack.url) as client:
-            for seed in seeds:
-                with Watcher(console, quiet=True) as watcher:
-                    reports[seed] = compress(client, watcher, Path(name), seed).report
-                metric = reports[seed].metric
-                console.print(f"seed {seed}: dense {metric.dense:.2%}, recovered {metric.recovered:.2%}")
+    with (
+        tempfile.TemporaryDirectory(prefix="secateur-seeds-") as name,
+        Stack(data_dir=Path(name) / "var") as stack,
+        Client(stack.url) as client,
+    ):
+        for seed in seeds:
+            with Watcher(console, quiet=True) as watcher:
+                reports[seed] = compress(client, watcher, Path(name), seed).report
+            metric = reports[seed].metric
+            console.print(f"seed {seed}: dense {metric.dense:.2%}, recovered {metric.recovered:.2%}")
     return reports
 
 
@@ -53,11 +56,12 @@ def page(reports: dict[int, Report]) -> str:
     lines = [
         "# The demo's recipe for other seeds",
         "",
-        "Written by `python -m benchmarks.demo_seeds`: 90 % of the weights pruned globally by L1 in 5 rounds; accuracy on "
-        f"{any_report.metric.examples} test images.",
+        "Written by `python -m benchmarks.demo_seeds`: 90 % of the weights pruned globally by L1 in 5 rounds; accuracy "
+        f"on {any_report.metric.examples} test images.",
         "",
         f"Recovered minus dense: mean {100 * statistics.mean(differences):+.2f} points, worst "
-        f"{100 * min(differences):+.2f} points; {within(reports)} of {len(reports)} within {100 * ALLOWED_LOSS:.1f} point.",
+        f"{100 * min(differences):+.2f} points; {within(reports)} of {len(reports)} within "
+        f"{100 * ALLOWED_LOSS:.1f} point.",
         "",
         f"Machine: {machine(any_report)}.",
         "",

@@ -152,7 +152,11 @@ def main(output: Path, seed: int) -> int:
         folder = Path(name)
         with Stack(data_dir=folder / "var") as stack, Client(stack.url) as client, Watcher(console) as watcher:
             console.print(f"Redis, the API and a worker are up at {stack.url}; training a network for digits ...")
-            result = compress(client, watcher, folder, seed)
+            try:
+                result = compress(client, watcher, folder, seed)
+            except SecateurError:
+                console.print(stack.processes["worker"].last_words(), markup=False)
+                raise
             files = result.fetch(output)
         console.print(draw(result.report))
     problem = verdict(result, files["model.pt2"])

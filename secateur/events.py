@@ -39,13 +39,14 @@ class EventStream:
         self.path = f"/v1/jobs/{job_id}"
         self.after = after
         self.failures = 0
+        self.paging = False
         self.heard_at = time.monotonic()
 
     def __iter__(self) -> Iterator[Event]:
         while True:
             before = self.after
             try:
-                for event in self.fresh(self.page() if self.failures >= STREAM_FAILURES else self.stream()):
+                for event in self.fresh(self.page() if self.paging else self.stream()):
                     yield event
                     if is_last(event):
                         return
@@ -59,7 +60,7 @@ class EventStream:
     def fresh(self, events: Iterable[Event]) -> Iterator[Event]:
         """Those that were not seen yet."""
         for event in events:
-            self.heard_at = time.monotonic()
+            self.heard_at, self.failures = time.monotonic(), 0
             if self.after is None or position(event.id) > position(self.after):
                 self.after = event.id
                 yield event
@@ -70,6 +71,7 @@ class EventStream:
         if not passing or time.monotonic() - self.heard_at > PATIENCE_S:
             raise error
         self.failures += 1
+        self.paging = self.paging or self.failures >= STREAM_FAILURES
         time.sleep(pause_s(self.failures))
 
     def stream(self) -> Iterator[Event]:

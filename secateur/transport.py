@@ -57,16 +57,16 @@ class Transport:
     """One server. Requests that may be sent twice without harm are sent again while the server is away."""
 
     def __init__(self, url: str, api_key: str | None, timeout_s: float, attempts: int = ATTEMPTS) -> None:
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            raise ApiError("bad_key", "the API key holds characters that no key has; is its file the right one?")
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
         self.attempts = attempts
-        try:
-            # A proxy that the environment names cannot reach this machine's loopback.
-            proxied = httpx.URL(self.url).host not in LOOPBACK
-            self.http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=proxied)
-        except (httpx.InvalidURL, UnicodeEncodeError) as error:
-            raise ApiError("bad_url", f"{url!r} or its key cannot be used: {error}") from error
+        address = parsed(self.url)
+        # A proxy that the environment names cannot reach this machine's loopback.
+        proxied = address.host not in LOOPBACK
+        self.http = httpx.Client(base_url=address, headers=headers, timeout=timeout_s, trust_env=proxied)
 
     def request(
         self,
@@ -111,7 +111,7 @@ class Transport:
             return send()
         except httpx.TimeoutException as error:
             raise self.unreachable(f"did not answer within {self.timeout_s:g} s") from error
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except httpx.TransportError as error:
             raise self.unreachable(f"cannot be reached: {error}") from error
 
     def unreachable(self, what: str) -> ApiError:
@@ -138,6 +138,17 @@ class Transport:
     def close(self) -> None:
         """Give the connections back."""
         self.http.close()
+
+
+def parsed(url: str) -> httpx.URL:
+    """The address of a server. Raises ApiError when it is none."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise ApiError("bad_url", f"{url!r} is no address of a server; one looks like http://127.0.0.1:8000")
+    return address
 
 
 def pause_s(attempt: int, retry_after: str | None = None) -> float:
