@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import Result
+from rich.console import Console
+from typer.testing import CliRunner
+
+from app import examples
+from secateur.cli import app, draft, table
+from secateur.cli.connection import printable
+from secateur.errors import Diverged
+from secateur.report import LayerSparsity, Report
+
+REPORT = Report.model_validate(examples.REPORT)
+CLI = [sys.executable, "-c", "from secateur.cli import main; main()"]
+FULL = ("--sparsity", "0.9", "--original-lr", "0.1")
+
+
+def run(*arguments: str, url: str = "http://127.0.0.1:9") -> Result:
+    return CliRunner(env={"SECATEUR_URL": url, "COLUMNS": "200"}).invoke(app, arguments)
+
+
+@pytest.fixture
+def sources(files: tuple[Path, Path]) -> tuple[str, ...]:
+    """The arguments that every `prune` needs."""
+    return ("prune", str(files[0]), "--train", str(files[1]))
+
+
+# Bad usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "--original-lr"),
+        (("--sparsity", "1", "--lr", "0.1"), "prune.target"),
+        (("--sparsity", "0.9"), "exactly one of original_learning_rate and learning_rate"),
+        ((*FULL, "--lr", "0.1"), "exactly one of original_learning_rate and learning_rate"),
+        ((*FULL, "--rounds", "0"), "rounds"),
+        ((*FULL, "--override", "fc.weight"), "PATTERN=AMOUNT"),
+        ((*FULL, "--override", "=0.5"), "PATTERN=AMOUNT"),
+        ((*FULL, "--override", "fc=2"), "override"),
+        ((*FULL, "--scope", "everything"), "everything"),
+        ((*FULL, "--test", "nowhere.npz"), "nowhere.npz"),
+        ((*FULL, "--validation", "nowhere.npz"), "nowhere.npz"),
+        ((*FULL, "--validation", "1.5"), "validation"),
+        ((*FULL, "--spec", "nowhere.yaml"), "nowhere.yaml"),
+        ((*FULL, "--nonsense"), "--nonsense"),
+    ],
+)
+def test_bad_usage_is_told_before_anything_is_sent(
+    sources: tuple[str, ...], arguments: tuple[str, ...], named: str
+) -> None:
+    result = run(*sources, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert arguments == () or named in result.stderr
+
+
+def test_a_model_that_is_not_there(sources: tuple[str, ...]) -> None:
+    result = run("prune", "nowhere.pt2", *sources[2:], *FULL)
+    assert result.exit_code == 2
+    assert "nowhere.pt2" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "a: [", "1: 2", "\x00", "prune: 5", "prune: {nonsense: 1}"])
+def test_a_spec_file_that_is_none(sources: tuple[str, ...], tmp_path: Path, text: str) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    result = run(*sources, *FULL, "--spec", str(tmp_path / "spec.yaml"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Traceback" not in result.stderr
+
+
+# What a draft says
+
+
+def drafted(tmp_path: Path, spec: dict[str, Any] | None, **options: Any) -> dict[str, Any]:
+    path = None
+    if spec is not None:
+        path = tmp_path / "spec.yaml"
+        path.write_text(yaml.safe_dump(spec))
+    return draft.draft(dict.fromkeys(draft.WHERE) | options, path)
+
+
+def test_options_alone(tmp_path: Path) -> None:
+    spec = drafted(tmp_path, None, sparsity=0.8, lr=0.01, optimizer="adamw", override=["fc.*=0.5", "a=b=0.1"], seed=0)
+    assert spec == {
+        "prune": {
+            "target": {"kind": "sparsity", "amount": 0.8},
+            "layers": {"override": {"fc.*": 0.5, "a=b": 0.1}},
+        },
+        "recover": {"kind": "fine_tune", "learning_rate": 0.01, "optimizer": {"kind": "adamw"}},
+        "seed": 0,
+    }
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    file = {"prune": examples.SPEC["prune"], "recover": examples.SPEC["recover"], "metadata": {"a": "b"}}
+    spec = drafted(tmp_path, file, sparsity=0.5, rounds=2, lr=0.01, optimizer="adamw")
+    assert spec["prune"]["target"]["amount"] == 0.5
+    assert spec["prune"]["schedule"] == {"kind": "iterative", "rounds": 2, "curve": "cubic"}
+    assert spec["recover"] == {
+        "kind": "fine_tune", "epochs_per_round": 2, "epochs": 5, "learning_rate": 0.01, "optimizer": {"kind": "adamw"}
+    }  # fmt: skip
+    assert spec["metadata"] == {"a": "b"}
+
+
+def test_another_kind_starts_anew(tmp_path: Path) -> None:
+    file = {
+        "prune": {"target": {"kind": "sparsity", "amount": 0.5}, "schedule": {"kind": "one_shot"}},
+        "recover": {"kind": "fine_tune", "learning_rate": 0.1, "optimizer": {"kind": "sgd", "momentum": 0.5}},
+    }
+    spec = drafted(tmp_path, file, rounds=3, optimizer="adamw")
+    assert spec["prune"]["schedule"] == {"kind": "iterative", "rounds": 3}
+    assert spec["recover"]["optimizer"] == {"kind": "adamw"}
+
+
+# Jobs
+
+
+def test_prune_prints_one_json_document(door: Any, sources: tuple[str, ...], tmp_path: Path) -> None:
+    door.in_background(lambda: door.succeed(door.claim(), {"model.pt2": b"pruned"}))
+    result = run(*sources, *FULL, "--out", str(tmp_path / "out"), "--json", url=door.url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    document = json.loads(result.stdout)
+    assert Report.model_validate(document["report"]) == REPORT
+    assert document["job"]["state"] == "succeeded"
+    assert Path(document["files"]["model.pt2"]).read_bytes() == b"pruned"
+
+
+def test_prune_shows_the_report(door: Any, sources: tuple[str, ...]) -> None:
+    door.in_background(lambda: door.succeed(door.claim(), {"model.pt2": b"pruned"}))
+    result = run(*sources, *FULL, url=door.url)
+    assert result.exit_code == 0
+    assert "96.80%" in result.stdout
+    assert "secateur fetch job_" in result.stdout
+    assert "succeeded" in result.stderr
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_job_that_fails_says_why(door: Any, sources: tuple[str, ...], as_json: tuple[str, ...]) -> None:
+    door.in_background(
+        lambda: door.claim().fail(Diverged("The loss is\x1b[2J gone.", remedy="Ask for a smaller rate."))
+    )
+    result = run(*sources, *FULL, *as_json, url=door.url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "diverged: The loss is\ufffd[2J gone." in result.stderr
+    assert "Ask for a smaller rate." in result.stderr
+
+
+def test_detached(door: Any, client: Any, sources: tuple[str, ...]) -> None:
+    result = run(*sources, *FULL, "--detach", url=door.url)
+    assert result.exit_code == 0
+    assert client.job(result.stdout.strip()).state == "queued"
+    assert json.loads(run(*sources, *FULL, "--detach", "--json", url=door.url).stdout)["state"] == "queued"
+
+
+def test_watch_prints_a_line_an_event(door: Any, client: Any, job_id: str) -> None:
+    door.succeed(door.claim(), {})
+    result = run("watch", job_id, "--json", url=door.url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines == [event.model_dump(mode="json") for event in client.watch(job_id)]
+
+
+def test_cancel(door: Any, job_id: str) -> None:
+    assert "cancelled" in run("cancel", job_id, url=door.url).stdout
+    again = run("cancel", job_id, url=door.url)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "wrong_state" in again.stderr
+    watched = run("watch", job_id, url=door.url)
+    assert watched.exit_code == 1
+    assert "cancelled" in watched.stderr
+
+
+def test_lists(door: Any, job_id: str) -> None:
+    assert [job["id"] for job in json.loads(run("jobs", "--json", url=door.url).stdout)] == [job_id]
+    assert job_id in run("jobs", url=door.url).stdout
+    assert json.loads(run("jobs", "--state", "failed", "--json", url=door.url).stdout) == []
+    assert json.loads(run("workers", "--json", url=door.url).stdout) == []
+    assert run("workers", url=door.url).exit_code == 0
+
+
+def test_report_and_fetch(door: Any, job_id: str, tmp_path: Path) -> None:
+    early = run("report", job_id, "--json", url=door.url)
+    assert (early.exit_code, early.stdout) == (1, "")
+    door.succeed(door.claim(), {"a": b"a", "b": b"b"})
+    assert Report.model_validate_json(run("report", job_id, "--json", url=door.url).stdout) == REPORT
+    fetched = run("fetch", job_id, "--out", str(tmp_path / "out"), "--name", "b", url=door.url)
+    assert fetched.stdout.split() == [str(tmp_path / "out" / "b")]
+
+
+def test_nobody_there() -> None:
+    result = run("jobs")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "secateur up" in result.stderr
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_so(door: Any, client: Any, job_id: str) -> None:
+    command = [*CLI, "watch", job_id, "--json", "--url", door.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["type"] == "state"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert f"secateur cancel {job_id}" in told
+    assert "Traceback" not in told
+    assert client.job(job_id).state == "queued"
+
+
+# Appearance
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom secateur.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'httpx', 'redis', 'celery', 'torch', 'fastapi', 'yaml', 'secateur.client', 'secateur.spec'}\n"
+        "sys.exit(repr(heavy & set(sys.modules) or ''))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert answer.stderr.strip() in {"", "''"}
+    assert "prune" in answer.stdout
+
+
+def drawn(report: Report, width: int = 120) -> str:
+    out = StringIO()
+    Console(file=out, width=width, force_terminal=False).print(table.draw(report))
+    return out.getvalue()
+
+
+def test_the_table_holds_what_the_report_says() -> None:
+    text = " ".join(drawn(REPORT).split())
+    for shown in ("97.10%", "40.20%", "93.40%", "96.80%", "-0.30 points", "899 examples", "10 x 64", "90.00%", "401 B"):
+        assert shown in text
+    assert "save neither memory nor time" in text
+
+
+def test_names_of_strangers_are_shown_as_they_are() -> None:
+    layer = LayerSparsity(name="[red]fc\x1b[2J\r\n.weight", shape=(1, 2), zeros=1, total=2)
+    sparsity = REPORT.sparsity.model_copy(update={"layers": (layer,)})
+    text = drawn(REPORT.model_copy(update={"sparsity": sparsity, "notes": ("[bold]note\x07",)}))
+    assert "[red]fc\ufffd[2J\ufffd\ufffd.weight" in text
+    assert "[bold]note\ufffd" in text
+    assert "\x1b" not in text
+
+
+def test_messages_reach_the_terminal_without_control_characters() -> None:
+    assert printable("a\x1b[31mb\nc\x00é") == "a\ufffd[31mb\nc\ufffdé"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
+)
+def test_sizes(size_bytes: int, shown: str) -> None:
+    assert table.size(size_bytes) == shown
