@@ -12,7 +12,7 @@ from store.connection import Connection
 from store.records import from_ms
 from store.settings import StoreSettings
 
-EVENT_ID = re.compile(r"(\d{1,19})-(\d{1,19})")
+EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 class Events:

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from secateur.states import JobState
+from store.settings import StoreSettings
+from store.store import Store
+from store.wake import celery_prefix
+from tests.store.samples import DATASET, ready_spec, spec, upload
+
+
+def calls(raw: redis.Redis, store: Store, queue: str) -> int:
+    return int(raw.llen(celery_prefix(store.settings) + queue))
+
+
+@pytest.fixture
+def store_settings(store_settings: StoreSettings) -> StoreSettings:
+    return store_settings.model_copy(update={"wake_after_s": 0.05})
+
+
+def test_a_lost_call_is_made_again_but_not_piled_up(store: Store, raw: redis.Redis) -> None:
+    store.jobs.create(ready_spec(store))
+    assert calls(raw, store, "any") == 1
+    raw.delete(celery_prefix(store.settings) + "any")
+    time.sleep(0.1)
+    for _ in range(3):
+        store.reaper.sweep()
+    assert calls(raw, store, "any") == 1
+
+
+def test_a_job_that_was_just_called_is_not_called_again(store: Store, raw: redis.Redis) -> None:
+    store.jobs.create(ready_spec(store))
+    raw.delete(celery_prefix(store.settings) + "any")
+    time.sleep(0.1)
+    store.reaper.sweep()
+    raw.delete(celery_prefix(store.settings) + "any")
+    store.reaper.sweep()
+    assert calls(raw, store, "any") == 0
+
+
+def test_a_parked_job_that_nobody_admitted_is_admitted(store: Store) -> None:
+    job, _ = store.jobs.create(spec(ready_spec(store).model, upload(store, "dataset")))
+    claim = store.leases.claim_upload("w")
+    assert claim is not None
+    claim.ready(DATASET)  # and the worker dies before it admits anybody
+    assert store.jobs.get(job.id).waiting_for == "inspection"
+    store.reaper.sweep()
+    assert store.jobs.get(job.id).queue_position == 0
+
+
+def test_a_job_fails_when_the_inspection_of_its_model_kills_every_worker(
+    store: Store, expire: Callable[[str], None]
+) -> None:
+    model = upload(store, "model")
+    job, _ = store.jobs.create(spec(model, upload(store, "dataset")))
+    for _ in range(store.settings.max_attempts):
+        assert store.leases.claim_upload("w")
+        expire(model)
+    store.reaper.sweep()
+    failed = store.jobs.get(job.id)
+    assert failed.error is not None
+    assert (failed.state, failed.error.code) == (JobState.FAILED, "wrong_state")
+    assert "worker_lost" in failed.error.message
+
+
+def test_folders_of_jobs_go_when_no_process_can_write_there(store: Store, raw: redis.Redis) -> None:
+    ended, running = (store.jobs.create(ready_spec(store))[0].id for _ in range(2))
+    store.jobs.cancel(ended)
+    for job_id in (ended, running, "job_of_another_record"):
+        (store.jobs.folder(job_id) / "attempts").mkdir(parents=True)
+    store.reaper.sweep()
+    assert store.jobs.folder(ended).exists(), "its child may still be writing"
+    raw.hset(f"{store.settings.namespace}:record:{ended}", "finished_ms", "0")
+    store.reaper.sweep()
+    left = {path.name for path in (store.settings.data_dir / "jobs").iterdir()}
+    assert left == {running, "job_of_another_record"}
+
+
+def test_what_a_dead_maker_held_is_given_up(store: Store, raw: redis.Redis) -> None:
+    with store.blobs.writer() as writer:
+        writer.write(b"never recorded")
+        blob = writer.commit()
+    namespace = store.settings.namespace
+    raw.sadd(f"{namespace}:blob:{blob.sha256}", "mdl_dead")
+    raw.sadd(f"{namespace}:held:mdl_dead", blob.sha256)
+    raw.zadd(f"{namespace}:holds:pending", {"mdl_dead": 0})
+    store.reaper.sweep()
+    assert not store.blobs.exists(blob.sha256)
+    assert not raw.exists(f"{namespace}:blob:{blob.sha256}")
+
+
+def test_old_temporary_files_go(store: Store) -> None:
+    left = store.blobs.temporary()
+    left.touch()
+    os.utime(left, (0, 0))
+    store.reaper.sweep()
+    assert not left.exists()
+
+
+def test_one_sweeps_at_a_time(store: Store, raw: redis.Redis, expire: Callable[[str], None]) -> None:
+    store.jobs.create(ready_spec(store))
+    claim = store.leases.claim_job("w", ["any"])
+    assert claim is not None
+    expire(claim.id)
+    raw.set(f"{store.settings.namespace}:reaper", "somebody else", ex=5)
+    store.reaper.sweep()
+    assert store.jobs.get(claim.id).state == JobState.RUNNING
+    raw.delete(f"{store.settings.namespace}:reaper")
+    store.reaper.sweep()
+    assert store.jobs.get(claim.id).state == JobState.QUEUED
+    assert not raw.exists(f"{store.settings.namespace}:reaper")
+
+
+def test_it_runs_until_it_is_stopped(store: Store, expire: Callable[[str], None]) -> None:
+    store.jobs.create(ready_spec(store))
+    claim = store.leases.claim_job("w", ["any"])
+    assert claim is not None
+    expire(claim.id)
+    stop = threading.Event()
+    thread = threading.Thread(target=store.reaper.run_forever, args=(stop, 0.01))
+    thread.start()
+    deadline = time.monotonic() + 5
+    while store.jobs.get(claim.id).state != JobState.QUEUED and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert store.jobs.get(claim.id).state == JobState.QUEUED
