@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
+from worker.program.effects import keeps
+from worker.program.operators import name
+
 ORIGINAL, MASK = "_orig", "_mask"
 
 
@@ -14,51 +17,66 @@ def fold_masks(graph: fx.Graph, tensors: dict[str, Tensor]) -> tuple[dict[str, T
     Returns the tensors, with X where X_orig stood and without X_mask, and the masks by the parameters' names: bool,
     True where the weight stays.
     """
-    masks: dict[str, Tensor] = {}
+    products: dict[str, list[fx.Node]] = {}
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.mul.Tensor):
-        stem = _stem(node, tensors)
-        if stem is not None:
-            masks[stem] = tensors[stem + MASK].detach().ne(0)
-    for stem, mask in masks.items():
-        _replace_products(graph, stem)
-        tensors = {_folded(name, stem): tensor for name, tensor in tensors.items() if name != stem + MASK}
-        tensors[stem] = _product(tensors[stem], mask)
+        stem = _stem(node)
+        if stem is not None and _maskable(stem, tensors):
+            products.setdefault(stem, []).append(node)
+    masks: dict[str, Tensor] = {}
+    for stem, nodes in products.items():
+        if not _used_only_by(graph, stem, nodes):
+            continue
+        masks[stem] = tensors[stem + MASK].detach().ne(0)
+        _replace(graph, stem, nodes)
+        tensors = {_folded(known, stem): tensor for known, tensor in tensors.items() if known != stem + MASK}
+        tensors[stem] = _product(tensors[stem], masks[stem])
+    graph.eliminate_dead_code(is_impure_node=keeps)
     return tensors, masks
 
 
-def _stem(node: fx.Node, tensors: dict[str, Tensor]) -> str | None:
-    """The name X where a node is the product of X_orig and X_mask, and the pair is used in such products only."""
-    if not all(isinstance(part, fx.Node) and part.op == "get_attr" for part in node.args):
-        return None
-    original, mask = (str(part.target) for part in node.args if isinstance(part, fx.Node))
-    stem = original.removesuffix(ORIGINAL)
-    if original != stem + ORIGINAL or mask != stem + MASK or stem in tensors or not _only_products(node):
-        return None
-    kept, weight = tensors[mask], tensors[original]
-    binary = bool(((kept == 0) | (kept == 1)).all())
-    return stem if binary and kept.shape == weight.shape and isinstance(weight, nn.Parameter) else None
+def _stem(product: fx.Node) -> str | None:
+    """The name X where a node multiplies X_orig and X_mask, in either order; the mask is often cast first."""
+    sources = {_source(operand) for operand in product.args}
+    stems = {source.removesuffix(ORIGINAL) for source in sources if source is not None and source.endswith(ORIGINAL)}
+    stem = stems.pop() if len(stems) == 1 else None
+    return stem if stem is not None and sources == {stem + ORIGINAL, stem + MASK} else None
 
 
-def _only_products(product: fx.Node) -> bool:
-    uses = {user for part in product.all_input_nodes for user in part.users}
-    return all(user.target == product.target and user.args == product.args for user in uses)
+def _source(operand: object) -> str | None:
+    """The name of the tensor that a value is, through casts."""
+    while isinstance(operand, fx.Node) and name(operand.target) in ("to", "_to_copy"):
+        operand = operand.args[0]
+    return str(operand.target) if isinstance(operand, fx.Node) and operand.op == "get_attr" else None
 
 
-def _replace_products(graph: fx.Graph, stem: str) -> None:
-    """All products of one pair: a layer that is called twice has two."""
-    original, mask = (
-        next(node for node in graph.find_nodes(op="get_attr") if node.target == stem + suffix)
-        for suffix in (ORIGINAL, MASK)
-    )
-    for product in list(mask.users):
+def _maskable(stem: str, tensors: dict[str, Tensor]) -> bool:
+    weight, mask = tensors[stem + ORIGINAL], tensors[stem + MASK]
+    binary = bool(((mask == 0) | (mask == 1)).all())
+    return binary and stem not in tensors and mask.shape == weight.shape and isinstance(weight, nn.Parameter)
+
+
+def _used_only_by(graph: fx.Graph, stem: str, products: list[fx.Node]) -> bool:
+    """Whether nothing but these products (a layer called twice has two) sees the pair."""
+    waiting = [node for node in graph.find_nodes(op="get_attr") if node.target in (stem + ORIGINAL, stem + MASK)]
+    while waiting:
+        for user in waiting.pop().users:
+            if name(user.target) in ("to", "_to_copy"):
+                waiting.append(user)
+            elif user not in products:
+                return False
+    return True
+
+
+def _replace(graph: fx.Graph, stem: str, products: list[fx.Node]) -> None:
+    original = next(node for node in graph.find_nodes(op="get_attr") if node.target == stem + ORIGINAL)
+    original.target = stem
+    for product in products:
         product.replace_all_uses_with(original)
         graph.erase_node(product)
-    graph.erase_node(mask)
-    original.target = stem
 
 
-def _folded(name: str, stem: str) -> str:
-    return stem if name == stem + ORIGINAL else name
+def _folded(known: str, stem: str) -> str:
+    return stem if known == stem + ORIGINAL else known
 
 
 def _product(original: Tensor, mask: Tensor) -> nn.Parameter:
