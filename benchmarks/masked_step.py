@@ -15,7 +15,7 @@ from worker.pruning.allocation import Pool
 from worker.pruning.masked import Masked
 from worker.pruning.select import select
 
-PAIRS = 30
+PAIRS = 20
 AMOUNT = 0.9
 BATCH = 32
 
