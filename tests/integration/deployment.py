@@ -30,6 +30,7 @@ class Deployment:
         self.redis = RedisServer(folder / "redis")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.client = Client(self.url)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.api: subprocess.Popen[bytes] | None = None
         self._settings = {"SECATEUR_LEASE_S": str(lease_s), "SECATEUR_WAKE_AFTER_S": "3"} | settings
@@ -45,16 +46,13 @@ class Deployment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.client.close()
         for process in [*self.workers, *filter(None, [self.api])]:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait()
         self.redis.stop()
-
-    @property
-    def client(self) -> Client:
-        return Client(self.url)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         worker = self._start("worker", SECATEUR_DEVICE="cpu", SECATEUR_THREADS="1")

