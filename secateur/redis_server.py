@@ -129,7 +129,7 @@ class RedisServer:
             raise StackError(f"Another Redis is running in {self.data_dir}: stop it, or choose another data folder.")
 
     def _spawn(self, lock: int) -> subprocess.Popen[bytes]:
-        config = CONFIG.format(host=HOST, port=self.port, password=self.password)
+        config = CONFIG.format(host=HOST, port=self.port, password=_quoted(self.password))
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", TIE_TO_PARENT, str(os.getpid()), str(executable()), "-"],
             cwd=self.data_dir,
@@ -155,7 +155,7 @@ class RedisServer:
     def _answers(self) -> bool:
         try:
             with socket.create_connection((HOST, self.port), timeout=1.0) as connection:
-                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                connection.sendall(f"AUTH {_quoted(self.password)}\r\nPING\r\n".encode())
                 with connection.makefile("rb") as replies:
                     return [replies.readline(128), replies.readline(128)] == [b"+OK\r\n", b"+PONG\r\n"]
         except OSError:
@@ -172,6 +172,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+
+def _quoted(text: str) -> str:
+    """As Redis reads it, in its configuration and in commands typed by hand."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _locked(descriptor: int) -> bool:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Self, cast
 
 import redis
+import structlog
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from secateur.errors import Unavailable
 from store.settings import StoreSettings
 
+log = structlog.get_logger()
+
 CONNECT_S = 0.5
 ANSWER_S = 2.5  # `appendfsync always` on a slow disk answers within it; a request that finds Redis gone ends soon after
 
 # Answers of a server that is there and cannot serve: loading, out of memory, its disk full, a replica, a long script.
-NOT_SERVING = ("LOADING", "OOM", "MISCONF", "READONLY", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")
+# Redis 6.2 puts the answer to a command inside a script behind words of its own and a minus sign.
+NOT_SERVING = re.compile(r"(?:^|: -)(?:LOADING|OOM|MISCONF|READONLY|BUSY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS)\b")
 
 
 class Connection(redis.Redis):
@@ -52,8 +57,14 @@ class Connection(redis.Redis):
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise Unavailable() from error
+            raise _unavailable(error) from error
         except redis.ResponseError as error:
-            if str(error).startswith(NOT_SERVING) or isinstance(error, redis.exceptions.OutOfMemoryError):
-                raise Unavailable() from error
+            if NOT_SERVING.search(str(error)) or isinstance(error, redis.exceptions.OutOfMemoryError):
+                raise _unavailable(error) from error
             raise
+
+
+def _unavailable(error: redis.RedisError) -> Unavailable:
+    """The reason is for the log: it names hosts, which is nothing for users."""
+    log.warning("redis_unavailable", reason=str(error))
+    return Unavailable()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from secateur.ids import new_id
 from secateur.inspection import ArrayInfo, Batch, DatasetInspection, Layer, ModelInspection, TensorInfo
 from secateur.report import Metric, Provenance, Report, Size, Sparsity
+from secateur.resources import Worker
 from secateur.spec import JobSpec
 from store.store import Store
 
@@ -88,4 +90,18 @@ def report(about: JobSpec) -> Report:
         provenance=Provenance(
             spec=about, model_sha256="", data_sha256={}, seed=0, versions={}, hardware={}, attempts=1
         ),
+    )
+
+
+def worker(*queues: str) -> Worker:
+    """A worker that serves these queues."""
+    return Worker.model_validate(
+        {
+            "id": new_id("wrk"),
+            "device": queues[0],
+            "device_name": "a device",
+            "memory_bytes": 1,
+            "queues": queues,
+            "heartbeat_at": "2026-01-01T00:00:00Z",
+        }
     )

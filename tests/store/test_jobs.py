@@ -6,24 +6,11 @@ import pytest
 
 from secateur.errors import DataMismatch, IdempotencyMismatch, LabelsOutOfRange, NotFound, WrongState
 from secateur.ids import new_id
-from secateur.resources import Artifact, Worker
+from secateur.resources import Artifact
 from secateur.states import JobState
 from store.idempotency import IdempotencyKey
 from store.store import Store
-from tests.store.samples import DATASET, MODEL, inspect_all, ready_spec, report, spec, upload
-
-
-def worker(*queues: str) -> Worker:
-    return Worker.model_validate(
-        {
-            "id": new_id("wrk"),
-            "device": queues[0],
-            "device_name": "a device",
-            "memory_bytes": 1,
-            "queues": queues,
-            "heartbeat_at": "2026-01-01T00:00:00Z",
-        }
-    )
+from tests.store.samples import DATASET, MODEL, inspect_all, ready_spec, report, spec, upload, worker
 
 
 def test_a_job_whose_uploads_are_ready_is_queued(store: Store) -> None:
