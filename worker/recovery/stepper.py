@@ -58,7 +58,7 @@ class Stepper:
     def take(self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor) -> None:
         """Trains on one batch, given on the host. Raises Diverged, on CUDA up to 50 steps late."""
         device, objective = self._course.device, self._course.objective
-        torch.manual_seed(seed_of(self._course.seed, self._round_index, self.step))
+        _seed(seed_of(self._course.seed, self._round_index, self.step), device)
         output = objective.select(self._program(*(tensor.to(device) for tensor in inputs)))
         if objective.labels(output, target) > 0:
             loss = objective.loss(output, target.to(device))
@@ -114,3 +114,10 @@ class Stepper:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self.masters.give_back()
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    # torch.manual_seed would do as well, but keeps a stack trace of every call until CUDA is used for the first time.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

@@ -125,7 +125,7 @@ class _Round:
         while self.scored < self.epochs:
             self._train_epoch(on_step)
             score = self._evaluate()
-            if not math.isfinite(score.loss) and math.isfinite(self.pruned.loss):
+            if not math.isfinite(score.loss):
                 raise Diverged(f"The validation loss is not finite after epoch {self.scored + 1} of {self.epochs}.")
             self.scored += 1
             self.best.offer(self.program, score, self.scored)

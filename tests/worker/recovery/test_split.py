@@ -61,6 +61,12 @@ def test_the_share_is_exact_where_labels_are_frequent(make_dataset: Callable[...
     assert len(validation) == 100
 
 
+def test_what_the_shares_leave_over_goes_to_the_largest_remainders(make_dataset: Callable[..., Dataset]) -> None:
+    labels = [0] * 12 + [1] * 19 + [2] * 11
+    _, validation = split(labelled(make_dataset, labels), 0.1, 0, stratify=True)
+    assert np.bincount(np.array(labels)[validation]).tolist() == [1, 2, 1]
+
+
 def test_the_seed_decides(make_dataset: Callable[..., Dataset]) -> None:
     dataset = labelled(make_dataset, [index % 3 for index in range(200)])
     first, again, other = (split(dataset, 0.2, seed, stratify=True)[1] for seed in (1, 1, 2))

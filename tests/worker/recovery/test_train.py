@@ -299,6 +299,26 @@ def test_a_loss_that_is_not_finite_ends_the_job(course: Callable[..., Course], p
         fine_tune(program_of(nn.Linear(5, 3)), chosen, guarding({}), 0, 50)
 
 
+def test_statistics_that_are_ruined_end_the_job(course: Callable[..., Course], program_of: Any, guarding: Any) -> None:
+    module = network()
+    module.get_buffer("1.running_mean").fill_(math.nan)
+    with pytest.raises(Diverged, match="after epoch 1"):
+        fine_tune(program_of(module), course(), guarding({}), 0, 2)
+
+
+def test_gradients_too_large_for_half_precision_end_the_job(
+    make_dataset: Callable[..., Dataset], program_of: Any, guarding: Any
+) -> None:
+    dataset = make_dataset(torch.full((64, 1), 6e4), torch.full((64, 1), 6e4), torch.float16)
+    recipe = FineTune(learning_rate=1e-6, batch_size=1)
+    course = Course(dataset.all(), dataset.all(), objective_for(Regression(), OUTPUTS), recipe, seed=0, device=CPU)
+    module = nn.Linear(1, 1, bias=False, dtype=torch.float16)
+    with torch.no_grad():
+        module.weight.zero_()
+    with pytest.raises(Diverged, match="overflow"):
+        fine_tune(program_of(module), course, guarding({}), 0, 1)
+
+
 def test_frozen_parameters_are_trained_too(course: Callable[..., Course], program_of: Any, guarding: Any) -> None:
     module = network().requires_grad_(False)
     before = weights_of(module)
