@@ -1,4 +1,4 @@
-"""Whether a job spec, a model and its data sets fit together, and what the job would take away: from inspections alone.
+"""Whether a job spec, a model and its data sets fit together, judged from inspections alone.
 
 Needs neither torch nor the files, so the door can say everything that is wrong before a job is queued.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from secateur.errors import DataMismatch, InvalidSpec, LabelsOutOfRange, NothingMatches
-from secateur.inspection import ArrayInfo, DatasetInspection, Layer, ModelInspection, TensorInfo
-from secateur.layers import choose
-from secateur.resources import Finding, Forecast
+from secateur.forecast import chosen_layers
+from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, TensorInfo
+from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
 from secateur.spec.prune import Layers
@@ -50,32 +50,6 @@ def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple
         *_layers(spec.prune.layers, model),
         *_latency(spec, model),
     )
-
-
-def forecast(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> Forecast:
-    """What a spec that fits takes away: of each pool of n weights round(amount * n), or what is zero already.
-
-    Raises:
-        NothingMatches: It does not fit: a pattern matches no layer.
-    """
-    chosen = _choose(spec.prune.layers, model)
-    layers = {layer.name: layer for layer in model.layers}
-    common = [layers[name] for name, own in chosen.items() if own is None]
-    single = [(layers[name], own) for name, own in chosen.items() if own is not None]
-    amount = spec.prune.target.amount
-    pools = [common] if spec.prune.scope == "global" else [[layer] for layer in common]
-    zeros = sum(_zeros(pool, amount) for pool in pools) + sum(_zeros([layer], own) for layer, own in single)
-    return Forecast(
-        rounds=spec.prune.rounds,
-        weights=sum(layers[name].total for name in chosen),
-        zeros=zeros,
-        layers=tuple(chosen),
-        examples=datasets[spec.data.train].examples,
-    )
-
-
-def _zeros(pool: Sequence[Layer], amount: float) -> int:
-    return max(round(amount * sum(layer.total for layer in pool)), sum(layer.zeros for layer in pool))
 
 
 def _roles(data: Data) -> Iterator[tuple[str, str]]:
@@ -220,13 +194,9 @@ def _split(data: Data, datasets: Datasets) -> Iterator[Finding]:
 
 def _layers(layers: Layers, model: ModelInspection) -> Iterator[Finding]:
     try:
-        _choose(layers, model)
+        chosen_layers(layers, model)
     except NothingMatches as error:
         yield _finding(error.code, _where(layers, error.context.get("pattern")), error.message)
-
-
-def _choose(layers: Layers, model: ModelInspection) -> dict[str, float | None]:
-    return choose([layer.name for layer in model.layers], layers.include, layers.exclude, layers.override)
 
 
 def _where(layers: Layers, pattern: str | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from secateur import fit
 from secateur.errors import NotFound, WrongState
+from secateur.forecast import forecast
 from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.resources import Dataset, Finding, Model, Validation
 from secateur.spec import JobSpec
@@ -53,8 +54,8 @@ class Judge:
         inspected = None if problems else _inspected(spec, uploads)
         if inspected:
             problems += fit.findings(spec, *inspected)
-        forecast = fit.forecast(spec, *inspected) if inspected and not problems else None
-        return Validation(valid=not problems, problems=tuple(problems), pending=pending, forecast=forecast)
+        taken = forecast(spec, *inspected) if inspected and not problems else None
+        return Validation(valid=not problems, problems=tuple(problems), pending=pending, forecast=taken)
 
 
 def _named(spec: JobSpec) -> list[tuple[str, str]]:
