@@ -144,7 +144,8 @@ class _Rewriter(fx.Interpreter):
         if axis is not None:
             moved = len(sizes) - len(self._before[source])
             return axis + moved if name(node.target) in ("expand", "broadcast_to") else None
-        return 0 if self._level >= NEW_TENSORS and sizes and sizes[0] == self._batch else None
+        grows = len(sizes) > len(self._before[source]) or self._before[source][0] == 1
+        return 0 if self._level >= NEW_TENSORS and grows and sizes[0] == self._batch else None
 
     def _created(self, node: fx.Node, index: int) -> int | None:
         """The axis of a new tensor that is the batch: the first, or the second of a recurrent layer's state."""

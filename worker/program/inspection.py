@@ -63,10 +63,11 @@ def _outputs(program: Program) -> tuple[TensorInfo, ...]:
     shapes: dict[str, list[int | str]] = {key: list(tensor.shape) for key, tensor in results.items()}
     for symbol, size in program.sizes.items():
         other = _other(size)
-        if other is not None:
-            changed = _run(program, base | {symbol: other})
-            for key, shape in shapes.items():
-                _name_axes(shape, tuple(changed[key].shape), symbol, size.example, other)
+        changed = results if other is None else _run(program, base | {symbol: other})
+        for key, shape in shapes.items():
+            for axis, (was, now) in enumerate(zip(results[key].shape, changed[key].shape, strict=True)):
+                if was != now:
+                    shape[axis] = _followed(shape[axis], symbol, size.example, now - was)
     nodes = program.outputs()
     return tuple(
         TensorInfo(
@@ -94,14 +95,12 @@ def _other(size: Size) -> int | None:
     return size.example - 1 if size.example > size.minimum else None
 
 
-def _name_axes(shape: list[int | str], changed: tuple[int, ...], symbol: str, before: int, after: int) -> None:
-    """Writes a symbol where an output's axis followed its change; `3*batch` where it follows as a multiple."""
-    for axis, (was, now) in enumerate(zip(shape, changed, strict=True)):
-        if was == now or isinstance(was, str):
-            continue
-        multiple, rest = divmod(was, before)
-        follows = not rest and now == multiple * after
-        shape[axis] = "varies" if not follows else symbol if multiple == 1 else f"{multiple}*{symbol}"
+def _followed(size: int | str, symbol: str, example: int, growth: int) -> str:
+    """The name of an output's axis that grew with a symbol: the symbol, a multiple of it, or just that it varies."""
+    times = abs(growth)
+    if size == example:
+        return symbol
+    return f"{times}*{symbol}" if size == times * example else "varies"
 
 
 def _ending(node: fx.Node, axes: int) -> Ending:
