@@ -23,6 +23,22 @@ STOPS_WITHIN_S = 8.0
 LOOK_EVERY_S = 0.05
 LAST_LINES = 15
 
+# Each process refuses to start with a SECATEUR_* variable that it does not know, so what only one of them knows goes to
+# that one alone. A variable that is in neither set goes to both.
+KNOWN_TO = {
+    "api": frozenset(
+        {"HOST", "PORT", "API_KEY", "API_KEY_FILE", "MAX_MODEL_BYTES", "MAX_DATASET_BYTES", "MAX_SPEC_BYTES"}
+        | {"UPLOAD_IDLE_S"}
+    ),
+    "worker": frozenset(
+        {"DEVICE", "THREADS", "JOB_MEMORY_BYTES", "JOB_FILE_BYTES", "INSPECTION_TIMEOUT_S", "CHECKPOINT_EVERY_S"}
+    ),
+}
+# The key of another server, and the password of another Redis, than these.
+NOT_PASSED_ON = frozenset(
+    {"SECATEUR_URL", "SECATEUR_API_KEY", "SECATEUR_REDIS_PASSWORD", "SECATEUR_REDIS_PASSWORD_FILE"}
+)
+
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy reaches this machine's loopback
 
 
@@ -118,16 +134,19 @@ class Stack:
         """Start everything and wait until the API says that it is ready."""
         self.port = self.port or free_port()
         self._claim_port()
-        self.logs.mkdir(parents=True, exist_ok=True)
         self.redis.start()
-        self.run("api", "app", {"SECATEUR_HOST": "127.0.0.1", "SECATEUR_PORT": str(self.port)})
+        key = {} if self.api_key is None else {"SECATEUR_API_KEY": self.api_key}
+        self.run("api", "app", {"SECATEUR_HOST": "127.0.0.1", "SECATEUR_PORT": str(self.port), **key})
         self.run("worker", "worker", {"SECATEUR_DEVICE": self.device})
         self._until_ready()
         return self
 
     def run(self, name: str, module: str, env: Mapping[str, str]) -> Process:
-        """Start one more process of the stack, say a second worker."""
-        process = Process(name, module, self._env() | dict(env), self.logs / f"{name}.log")
+        """Start one more process of the stack, say a second worker. `env` comes on top of the environment."""
+        others = KNOWN_TO["worker"] if module == "app" else KNOWN_TO["api"]
+        inherited = {key: value for key, value in self._env().items() if key.removeprefix("SECATEUR_") not in others}
+        self.logs.mkdir(parents=True, exist_ok=True)
+        process = Process(name, module, inherited | dict(env), self.logs / f"{name}.log")
         self.processes[name] = process
         return process.start()
 
@@ -148,9 +167,8 @@ class Stack:
             time.sleep(10 * LOOK_EVERY_S)
 
     def _env(self) -> dict[str, str]:
-        key = {} if self.api_key is None else {"SECATEUR_API_KEY": self.api_key}
-        mine = {"SECATEUR_REDIS_URL": self.redis.url, "SECATEUR_DATA_DIR": str(self.data_dir), **key}
-        theirs = {name: value for name, value in os.environ.items() if name not in {"SECATEUR_URL", "SECATEUR_API_KEY"}}
+        mine = {"SECATEUR_REDIS_URL": self.redis.url, "SECATEUR_DATA_DIR": str(self.data_dir)}
+        theirs = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
         return theirs | mine | {"PYTHONUNBUFFERED": "1"}
 
     def _claim_port(self) -> None:

@@ -77,11 +77,16 @@ def a_source(given: str, prefix: str) -> str:
 
 
 def share(given: str | None) -> str | float | None:
-    """What --validation takes: a number is a share of the training data."""
+    """What --validation takes: a number is a share of the training data. Raises BadParameter."""
+    if given is None:
+        return None
     try:
-        return None if given is None else float(given)
+        number = float(given)
     except ValueError:
-        return a_source(str(given), "dst_")
+        return a_source(given, "dst_")
+    if not 0 < number < 1:
+        raise typer.BadParameter(f"{given} is no share between 0 and 1", param_hint="--validation")
+    return number
 
 
 def watcher(as_json: bool) -> Watcher:

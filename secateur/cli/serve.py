@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from secateur.cli.connection import tell
+from secateur.cli.connection import ApiKey, tell
 
 DEFAULT_PORT = 8000
 
@@ -22,6 +22,7 @@ def up(
     port: Annotated[int, typer.Option(help="0: a free one.", min=0, max=65535, envvar="SECATEUR_PORT")] = DEFAULT_PORT,
     data: Annotated[Path, typer.Option(help="Where everything is kept.", envvar="SECATEUR_DATA_DIR")] = Path("var"),
     device: Device = "auto",
+    api_key: ApiKey = None,
 ) -> None:
     """Run Redis, the API and one worker on this machine until Ctrl-C."""
     from secateur.errors import StackError
@@ -29,7 +30,7 @@ def up(
 
     signal.signal(signal.SIGTERM, interrupted)
     try:
-        with Stack(port=port, data_dir=data, device=device) as stack:
+        with Stack(port=port, data_dir=data, device=device, api_key=api_key) as stack:
             typer.echo(f"Secateur listens on {stack.url}; its documentation: {stack.url}/docs")
             typer.echo(f"Logs: {stack.logs}. Ctrl-C stops everything; what was begun goes on at the next start.")
             typer.echo(

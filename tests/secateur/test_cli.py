@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -26,7 +25,7 @@ CLI = [sys.executable, "-c", "from secateur.cli import main; main()"]
 FULL = ("--sparsity", "0.9", "--original-lr", "0.1")
 
 
-def run(*arguments: str, url: str = "http://127.0.0.1:9") -> Result:
+def run(*arguments: str, url: str = "http://127.0.0.1:9") -> Any:
     return CliRunner(env={"SECATEUR_URL": url, "COLUMNS": "200"}).invoke(app, arguments)
 
 
@@ -42,7 +41,7 @@ def sources(files: tuple[Path, Path]) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((), "--original-lr"),
+        ((), "prune: Field required"),
         (("--sparsity", "1", "--lr", "0.1"), "prune.target"),
         (("--sparsity", "0.9"), "exactly one of original_learning_rate and learning_rate"),
         ((*FULL, "--lr", "0.1"), "exactly one of original_learning_rate and learning_rate"),
@@ -63,7 +62,7 @@ def test_bad_usage_is_told_before_anything_is_sent(
 ) -> None:
     result = run(*sources, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert arguments == () or named in result.stderr
+    assert named in result.stderr
 
 
 def test_a_model_that_is_not_there(sources: tuple[str, ...]) -> None:
@@ -148,9 +147,8 @@ def test_prune_shows_the_report(door: Any, sources: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_a_job_that_fails_says_why(door: Any, sources: tuple[str, ...], as_json: tuple[str, ...]) -> None:
-    door.in_background(
-        lambda: door.claim().fail(Diverged("The loss is\x1b[2J gone.", remedy="Ask for a smaller rate."))
-    )
+    error = Diverged("The loss is\x1b[2J gone.", remedy="Ask for a smaller rate.")
+    door.in_background(lambda: door.claim().fail(error))
     result = run(*sources, *FULL, *as_json, url=door.url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "diverged: The loss is\ufffd[2J gone." in result.stderr
