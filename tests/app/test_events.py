@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,15 +12,14 @@ import pytest
 
 from app import examples, streams
 from secateur.ids import new_id
+from secateur.redis_server import RedisServer
 from secateur.report import Report
 
 SSE = {"Accept": "text/event-stream"}
 
 
-@pytest.fixture
-def running(door: Any, worker_of: Callable[..., Any]) -> tuple[str, Any]:
+def start_job(door: Any, worker: Any) -> tuple[str, Any]:
     """The address of a running job and the claim on it."""
-    worker = worker_of(door.store)
     spec = examples.SPEC | {
         "model": httpx.post(f"{door.url}/v1/models", content=b"m").json()["id"],
         "data": {"train": httpx.post(f"{door.url}/v1/datasets", content=b"d").json()["id"]},
@@ -27,6 +27,12 @@ def running(door: Any, worker_of: Callable[..., Any]) -> tuple[str, Any]:
     worker.inspect()
     location = httpx.post(f"{door.url}/v1/jobs", json=spec).headers["Location"]
     return door.url + location, worker.claim()
+
+
+@pytest.fixture
+def running(door: Any, worker_of: Callable[..., Any]) -> tuple[str, Any]:
+    """The address of a running job and the claim on it."""
+    return start_job(door, worker_of(door.store))
 
 
 def frames(lines: Iterator[str]) -> Iterator[dict[str, str]]:
@@ -189,3 +195,20 @@ def test_the_server_stops_with_a_stream_open(running: tuple[str, Any], door: Any
 )
 def test_accept(accept: str, expected: bool) -> None:
     assert streams.wants_stream(accept) is expected
+
+
+def test_a_stream_outlives_redis(settings: Any, door_of: Any, worker_of: Callable[..., Any], tmp_path: Path) -> None:
+    with (
+        RedisServer(tmp_path / "redis") as redis,
+        door_of(settings.model_copy(update={"redis_url": redis.url})) as door,
+    ):
+        url, _ = start_job(it, worker_of(it.store))
+        with httpx.stream("GET", f"{url}/events", headers=SSE, timeout=20) as response:
+            events = frames(response.iter_lines())
+            while json.loads(next(events)["data"])["data"].get("state") != "running":
+                pass
+            redis.kill()
+            time.sleep(0.3)
+            redis.start()
+            assert httpx.post(f"{url}/cancel").status_code == 200
+            assert next(events)["event"] == "note"
