@@ -9,6 +9,7 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -84,7 +85,9 @@ class Blobs:
         link = self.temporary()
         os.link(path, link, follow_symlinks=False)
         try:
-            return self.publish(link, _hashed(link))
+            blob = _hashed(link)
+            os.utime(link)
+            return self.publish(link, blob)
         finally:
             link.unlink(missing_ok=True)
 
@@ -134,14 +137,24 @@ class Blobs:
         """A name that nobody uses, on the file system of the blobs."""
         return self._transit / secrets.token_hex(16)
 
+    def left(self, older_s: float) -> Iterator[str]:
+        """The blobs that nobody has written for so long."""
+        for path in self._root.glob("??/*"):
+            if DIGEST.fullmatch(path.name) and _is_older(path, older_s):
+                yield path.name
+
     def sweep(self, older_s: float) -> None:
         """Remove temporary files that nobody has written to for so long: their writers are dead."""
         for path in self._transit.iterdir():
-            try:
-                if path.stat().st_mtime < time.time() - older_s:
-                    path.unlink()
-            except FileNotFoundError:
-                continue
+            if _is_older(path, older_s):
+                path.unlink(missing_ok=True)
+
+
+def _is_older(path: Path, older_s: float) -> bool:
+    try:
+        return path.stat().st_mtime < time.time() - older_s
+    except FileNotFoundError:
+        return False
 
 
 def _hashed(path: Path) -> Blob:

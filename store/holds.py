@@ -54,6 +54,12 @@ class Holds:
             else:
                 hidden.unlink(missing_ok=True)
 
+    def drop_unheld(self, older_s: float) -> None:
+        """Remove blobs that no record holds: whoever stored them died, or lost Redis, before the record was made."""
+        self.remove(
+            sha256 for sha256 in self._blobs.left(older_s) if not self._connection.exists(self._prefix + sha256)
+        )
+
     def drop_forgotten(self, older_s: float) -> None:
         """Drop holds whose maker died before it made the record."""
         for record_id in self._scripts.run("forgotten", older_ms=round(older_s * 1000))["ids"]:

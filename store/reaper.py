@@ -12,6 +12,7 @@ from secateur.errors import NotFound, SecateurError, Unavailable
 from secateur.states import is_terminal
 from store.blobs import Blobs
 from store.connection import Connection
+from store.epoch import Epoch
 from store.holds import Holds
 from store.jobs import Jobs
 from store.scripts import Scripts
@@ -23,7 +24,8 @@ log = structlog.get_logger()
 TURN_S = 30
 BATCH = 100
 CALLS = 10
-STALE_FILES_S = 3600.0
+STALE_S = 3600.0
+CLEAN_EVERY_S = 3600
 SETTLING_S = 60.0
 
 
@@ -48,6 +50,8 @@ class Reaper:
         self._wake = wake
         self._folder = settings.data_dir / "jobs"
         self._turn = f"{settings.namespace}:reaper"
+        self._cleaned = f"{settings.namespace}:cleaned"
+        self._epoch = Epoch(connection, settings)
 
     def sweep(self) -> None:
         """One sweep, unless another process is at it.
@@ -89,8 +93,15 @@ class Reaper:
                     self._wake.job(job_id, queue)
 
     def _tidy(self) -> None:
-        self._holds.drop_forgotten(STALE_FILES_S)
-        self._blobs.sweep(STALE_FILES_S)
+        self._blobs.sweep(STALE_S)
+        self._holds.drop_forgotten(STALE_S)
+        if self._epoch.agrees():
+            self._clean()
+
+    def _clean(self) -> None:
+        """Remove what the record does not need any more, and what it never heard of."""
+        if self._connection.set(self._cleaned, "1", nx=True, ex=CLEAN_EVERY_S):
+            self._holds.drop_unheld(STALE_S)
         for folder in sorted(self._folder.glob("job_*")):
             if self._over(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -100,7 +111,7 @@ class Reaper:
         try:
             job = self._jobs.get(job_id)
         except NotFound:
-            return False  # perhaps this is another Redis than the one that knows the job: its files are left alone
+            return False  # a delete is under way, or somebody else put this here
         if not is_terminal(job.state) or job.finished_at is None:
             return False
         return (self._connection.now() - job.finished_at).total_seconds() > SETTLING_S

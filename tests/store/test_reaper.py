@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from secateur.errors import SecateurError
 from secateur.states import JobState
 from store.settings import StoreSettings
 from store.store import Store
@@ -132,3 +133,41 @@ def test_it_runs_until_it_is_stopped(store: Store, expire: Callable[[str], None]
     thread.join(5)
     assert not thread.is_alive()
     assert store.jobs.get(claim.id).state == JobState.QUEUED
+
+
+def stored(store: Store, data: bytes, *, old: bool) -> str:
+    with store.blobs.writer() as writer:
+        writer.write(data)
+        blob = writer.commit()
+    if old:
+        os.utime(store.blobs.path(blob.sha256), (0, 0))
+    return blob.sha256
+
+
+def test_old_bytes_that_no_record_knows_go(store: Store) -> None:
+    known = store.uploads.data_path(upload(store, "model", b"known"))
+    os.utime(known, (0, 0))
+    old, new = stored(store, b"old", old=True), stored(store, b"new", old=False)
+    store.reaper.sweep()
+    assert known.exists()
+    assert (store.blobs.exists(old), store.blobs.exists(new)) == (False, True)
+
+
+def test_a_redis_that_lost_its_data_does_not_take_the_files_along(store: Store, raw: redis.Redis) -> None:
+    kept = store.uploads.data_path(upload(store, "model", b"precious"))
+    os.utime(kept, (0, 0))
+    store.reaper.sweep()
+    raw.delete(*raw.scan_iter(f"{store.settings.namespace}:*"))
+    store.reaper.sweep()
+    assert kept.exists()
+
+
+def test_a_record_of_another_version_is_named_and_stops_nobody_else(store: Store, raw: redis.Redis) -> None:
+    strange, job = (store.jobs.create(ready_spec(store))[0].id for _ in range(2))
+    raw.hset(f"{store.settings.namespace}:record:{strange}", "schema_version", "99")
+    for look in (store.jobs.get, lambda _: store.leases.claim_job("w", ["any"])):
+        with pytest.raises(SecateurError, match=f"{strange} was written by another version"):
+            look(strange)
+    claim = store.leases.claim_job("w", ["any"])
+    assert claim is not None
+    assert claim.id == job
