@@ -202,7 +202,7 @@ def test_a_stream_outlives_redis(settings: Any, door_of: Any, worker_of: Callabl
         RedisServer(tmp_path / "redis") as redis,
         door_of(settings.model_copy(update={"redis_url": redis.url})) as door,
     ):
-        url, _ = start_job(it, worker_of(it.store))
+        url, _ = start_job(door, worker_of(door.store))
         with httpx.stream("GET", f"{url}/events", headers=SSE, timeout=20) as response:
             events = frames(response.iter_lines())
             while json.loads(next(events)["data"])["data"].get("state") != "running":
