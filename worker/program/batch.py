@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from secateur.errors import FixedBatch, SecateurError
 from worker.program.effects import keeps
 from worker.program.following import NEW_TENSORS, RANGES, VIEWS_ONLY, follow_batch
-from worker.program.program import Program
+from worker.program.program import BATCH, Program
 from worker.program.remedies import EXPORT
 from worker.program.writer import export
 
@@ -27,7 +28,7 @@ def free_batch(program: Program, batch: int) -> Program:
     for level in (RANGES, NEW_TENSORS, VIEWS_ONLY):
         try:
             freed = _rewritten(program, batch, level)
-            _check_agreement(program, freed, batch)
+            _check_agreement(program, freed, batch, (batch, 2 * batch + 1, 1 if batch > 1 else 3))
             export(freed)
         except (RuntimeError, ValueError, IndexError, TypeError, SecateurError) as error:
             reasons.append(str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
@@ -51,28 +52,43 @@ def _rewritten(program: Program, batch: int, level: int) -> Program:
     return freed
 
 
-def _check_agreement(program: Program, freed: Program, batch: int) -> None:
-    """Raises FixedBatch unless outputs agree at `batch`, at another size, and at the smallest or thrice the size."""
-    for count in (batch, 2 * batch + 1, 1 if batch > 1 else 3):
-        inputs = freed.example(count, seed=count)
+def allow_single(program: Program) -> Program:
+    """Lets a program take one example where its export asks for two, as `Dim.AUTO` and `Dim.DYNAMIC` always do.
+
+    A program that gives something else for one example alone, or cannot be exported for it, stays as it is.
+    """
+    size = program.sizes[BATCH]
+    if size.minimum != 2:
+        return program
+    single = replace(program, sizes={**program.sizes, BATCH: replace(size, minimum=1)})
+    try:
+        _check_agreement(program, single, batch=2, counts=(1,))
+        export(single)
+    except (RuntimeError, ValueError, IndexError, TypeError, SecateurError):
+        return program
+    return single
+
+
+def _check_agreement(program: Program, freed: Program, batch: int, counts: Sequence[int]) -> None:
+    """Raises FixedBatch unless `freed` gives for each number of examples what `program` gives in chunks of `batch`."""
+    for count in counts:
+        whole = math.ceil(count / batch) * batch
+        inputs = freed.example(whole, seed=count)
         with torch.no_grad():
-            ours, theirs = freed.run(*inputs), _by_chunks(program, inputs, batch, count)
+            ours, theirs = freed.run(*(given[:count] for given in inputs)), _by_chunks(program, inputs, batch)
         for key, expected in theirs.items():
-            if not _close(ours[key], expected):
+            if not _close(ours[key], expected[:count]):
                 raise FixedBatch(f"output {key} differs at a batch of {count}")
 
 
-def _by_chunks(program: Program, inputs: Sequence[Tensor], batch: int, count: int) -> dict[str, Tensor]:
-    """What the original gives for `count` rows, run `batch` rows at a time; the last chunk is filled up with row 0."""
-    rows = torch.arange(math.ceil(count / batch) * batch).reshape(-1, batch)
-    rows[rows >= count] = 0
-    parts = [program.run(*(given[chunk] for given in inputs)) for chunk in rows]
-    joined = {}
+def _by_chunks(program: Program, inputs: Sequence[Tensor], batch: int) -> dict[str, Tensor]:
+    """What a program gives for inputs of a multiple of `batch` rows, run `batch` rows at a time."""
+    chunks = torch.arange(len(inputs[0])).reshape(-1, batch)
+    parts = [program.run(*(given[chunk] for given in inputs)) for chunk in chunks]
     for key, first in parts[0].items():
         if first.dim() == 0 or first.shape[0] != batch:
             raise FixedBatch(f"output {key} has no batch along axis 0")
-        joined[key] = torch.cat([part[key] for part in parts])[:count]
-    return joined
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
 def _close(ours: Tensor, theirs: Tensor) -> bool:

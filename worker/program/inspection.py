@@ -98,7 +98,7 @@ def _other(size: Size) -> int | None:
 def _followed(size: int | str, symbol: str, example: int, growth: int) -> str:
     """The name of an output's axis that grew with a symbol: the symbol, a multiple of it, or just that it varies."""
     times = abs(growth)
-    if size == example:
+    if times == 1 and size == example:
         return symbol
     return f"{times}*{symbol}" if size == times * example else "varies"
 

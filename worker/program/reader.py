@@ -16,7 +16,7 @@ from secateur.errors import (
     UnsupportedSchema,
 )
 from worker.program.archive import Archive, open_zip
-from worker.program.batch import free_batch
+from worker.program.batch import allow_single, free_batch
 from worker.program.effects import confine
 from worker.program.graph import build_graph
 from worker.program.program import Program, assemble
@@ -90,4 +90,4 @@ def _program(exported: ExportedProgram, state: State) -> Program:
     program = Program(
         module, signature.inputs, signature.sizes, masks=masks, notes=tuple(notes), written_by=exported.torch_version
     )
-    return program if signature.fixed_batch is None else free_batch(program, signature.fixed_batch)
+    return allow_single(program) if signature.fixed_batch is None else free_batch(program, signature.fixed_batch)

@@ -1,69 +1,15 @@
-"""The part of torch's export schema (major version 8) that is read, as strict models: nothing is evaluated."""
+"""The part of torch's export schema (major version 8) that is read: `models/model.json`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field
 
-from secateur.errors import CorruptArchive, UnsupportedSchema
+from secateur.errors import UnsupportedSchema
+from worker.program.wire import Bool, Float, Int, Name, Part, Text, Union, parse
 
 MAJOR = 8
-
-M = TypeVar("M", bound=BaseModel)
-Int = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
-Name = Annotated[str, Field(strict=True, min_length=1, max_length=1024)]
-Text = Annotated[str, Field(strict=True, max_length=1024)]
-Bool = Annotated[bool, Field(strict=True)]
-Float = Annotated[float, Field(strict=True)] | Annotated[str, Field(pattern=r"^(-?Infinity|NaN)$")]
-
-
-class Part(BaseModel):
-    """A piece of the schema. Keys that are not listed are not read."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
-class Union(BaseModel):
-    """A piece with exactly one key, which says what kind it is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("exactly one key is needed")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """The one key."""
-        return next(iter(self.model_fields_set))
-
-
-class Symbol(Part):
-    """A size that varies: an expression as text (only ever compared with a pattern) and the size in the example."""
-
-    expr_str: Name
-    hint: dict[str, Any] | None = None
-
-
-class Size(Union):
-    """One size of a tensor: a number or a symbol."""
-
-    as_expr: Symbol | None = None
-    as_int: Int | None = None
-
-
-class TensorMeta(Part):
-    """Data type (torch's ScalarType number), sizes, strides and place of a tensor."""
-
-    dtype: Int
-    sizes: Annotated[list[Size], Field(max_length=32)]
-    strides: Annotated[list[Size], Field(max_length=32)]
-    storage_offset: Size
-    requires_grad: Bool
-    layout: Int
 
 
 class TensorName(Part):
@@ -272,41 +218,8 @@ class ExportedProgram(Part):
     torch_version: Annotated[str, Field(strict=True, max_length=64, pattern=r"^[\w.+<=\- ]*$")] = "unknown"
 
 
-class Payload(Part):
-    """Where one tensor of the state lies."""
-
-    path_name: Name
-    is_param: Bool
-    use_pickle: Bool
-    tensor_meta: TensorMeta | None
-
-
-class PayloadConfig(Part):
-    """`model_weights_config.json` and `model_constants_config.json`: full names to places."""
-
-    config: dict[str, Payload]
-
-
 class _Versioned(Part):
     schema_version: Version
-
-
-class TreeSpec(Part):
-    """One level of nesting of inputs or outputs; a leaf has no type."""
-
-    type: Name | None
-    context: Annotated[str, Field(strict=True, max_length=1 << 16)] | None
-    children_spec: list[TreeSpec]
-
-
-def parse(model: type[M], text: bytes | str, what: str) -> M:
-    """Reads JSON into `model`; raises CorruptArchive that says where `what` is wrong."""
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"][:12])[:200] or "the whole"
-        raise CorruptArchive(f"{what} is not what torch.export.save writes: {where}: {first['msg'][:200]}.") from error
 
 
 def parse_program(text: bytes) -> ExportedProgram:

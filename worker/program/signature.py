@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from secateur.errors import CorruptArchive, UnsupportedStructure
-from worker.program import schema
+from worker.program import layout, schema
 from worker.program.program import BATCH, Input, Size
 from worker.program.remedies import EXPORT, FLAT
 from worker.program.structure import Structure, read_structure
@@ -85,11 +85,11 @@ def _keywords(program: schema.ExportedProgram, specs: list[schema.InputSpec]) ->
     return {_tensor_name(spec.user_input) for spec in late if spec.user_input is not None}
 
 
-def _meta(graph: schema.Graph, name: str) -> schema.TensorMeta:
+def _meta(graph: schema.Graph, name: str) -> layout.TensorMeta:
     if name not in graph.tensor_values:
         raise CorruptArchive(f"The input {name[:100]!r} has no shape.")
     try:
-        meta = schema.TensorMeta.model_validate(graph.tensor_values[name])
+        meta = layout.TensorMeta.model_validate(graph.tensor_values[name])
     except ValueError as error:
         raise CorruptArchive(f"The shape of the input {name[:100]!r} cannot be read.") from error
     if meta.layout != STRIDED:
@@ -104,7 +104,7 @@ class _Sizes:
         self._ranges = ranges
         self.sizes: dict[str, Size] = {}
 
-    def shape(self, name: str, meta: schema.TensorMeta) -> tuple[int | str, ...]:
+    def shape(self, name: str, meta: layout.TensorMeta) -> tuple[int | str, ...]:
         """The shape of one input; a symbol along axis 0 is the batch."""
         shape = tuple(self._size(name, size) for size in meta.sizes)
         numbers = 1
@@ -116,7 +116,7 @@ class _Sizes:
             )
         return shape
 
-    def _size(self, name: str, size: schema.Size) -> int | str:
+    def _size(self, name: str, size: layout.Size) -> int | str:
         if size.as_int is not None:
             if size.as_int < 1:
                 raise UnsupportedStructure(f"The input {name[:100]!r} is empty.", remedy=EXPORT)

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import RootModel
 
 from secateur.errors import CorruptArchive, UnsupportedStructure
+from worker.program.layout import TreeSpec
 from worker.program.remedies import FLAT
-from worker.program.schema import TreeSpec, parse
+from worker.program.wire import parse
 
 DEPTH_MAX = 32
 CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)

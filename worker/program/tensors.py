@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from secateur.errors import CorruptArchive, UnsafeArchive, UnsupportedStructure
 from worker.program.archive import Archive
-from worker.program.schema import Payload, PayloadConfig, Size, TensorMeta, parse
+from worker.program.layout import Payload, PayloadConfig, Size, TensorMeta
+from worker.program.wire import parse
 
 DTYPES: dict[int, torch.dtype] = {
     1: torch.uint8,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.errors import FixedBatch, UnsupportedStructure
 from worker.program.reader import read
+from worker.program.writer import write
 
 Export = Callable[..., Path]
 
@@ -92,6 +93,18 @@ def test_a_network_that_mixes_examples_is_refused(net: type[nn.Module], batch: i
     with pytest.raises(FixedBatch) as caught:
         read(export(net(), [torch.randn(batch, 5)], fixed=True))
     assert "torch.export.Dim" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("dim", [torch.export.Dim.AUTO, torch.export.Dim.DYNAMIC])
+def test_one_example_alone_is_allowed_where_it_agrees(dim: object, tmp_path: Path) -> None:
+    for net, shape, minimum in ((Flat, IMAGE, 1), (Centered, (5,), 2)):
+        path = tmp_path / "model.pt2"
+        exported = torch.export.export(net().eval(), (torch.randn(3, *shape),), dynamic_shapes=({0: dim},))
+        torch.export.save(exported, path)
+        program = read(path)
+        assert program.sizes["batch"].minimum == minimum
+        write(program, tmp_path / "out.pt2")
+        assert read(tmp_path / "out.pt2").sizes["batch"].minimum == minimum
 
 
 def test_inputs_of_different_lengths_are_refused(export: Export) -> None:
