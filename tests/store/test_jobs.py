@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from secateur.errors import DataMismatch, IdempotencyMismatch, LabelsOutOfRange, NotFound, WrongState
 from secateur.ids import new_id
 from secateur.resources import Artifact
+from secateur.spec import JobSpec
 from secateur.states import JobState
 from store.idempotency import IdempotencyKey
 from store.store import Store
@@ -223,3 +225,30 @@ def test_a_finished_job_lets_go_of_its_uploads(store: Store) -> None:
     assert error.model_dump() == {"code": "diverged", "message": "nan", "remedy": None, "loss": None, "shape": []}
     assert store.events.page(claim.id).data[-1].data["error"]["shape"] == []
     store.uploads.delete(wanted.model)
+
+
+def test_an_inspection_that_ends_while_a_job_is_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = spec(upload(store, "model"), upload(store, "dataset"))
+    after_judging(store, monkeypatch, lambda: inspect_all(store))
+    job, _ = store.jobs.create(wanted)
+    assert job.queue_position == 0, "nobody would ever admit a job that is parked after the inspection"
+
+
+def test_an_upload_that_is_deleted_while_a_job_is_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ready_spec(store)
+    after_judging(store, monkeypatch, lambda: store.uploads.delete(wanted.model))
+    with pytest.raises(NotFound):
+        store.jobs.create(wanted)
+    assert store.jobs.list().data == ()
+
+
+def after_judging(store: Store, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    judge = store.jobs._judge
+    require = judge.require
+
+    def judged(about: JobSpec) -> dict[str, str]:
+        seen = require(about)
+        act()
+        return seen
+
+    monkeypatch.setattr(judge, "require", judged)
