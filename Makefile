@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/install-torch
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@scripts/install-torch $(BIN)/python
 	@echo "installing Secateur and what it needs into $(VENV)" >&2
-	@$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## prune a real network through the whole service and show the report
