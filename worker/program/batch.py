@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from secateur.errors import FixedBatch, SecateurError
+from secateur.errors import FixedBatch, ProgramFails
 from worker.program.effects import keeps
 from worker.program.following import NEW_TENSORS, RANGES, VIEWS_ONLY, follow_batch
 from worker.program.program import BATCH, Program
@@ -21,17 +21,18 @@ def free_batch(program: Program, batch: int) -> Program:
     """A program that takes any number of examples and agrees, row by row, with `program` on batches of `batch`.
 
     Views always follow the batch. That a range, or the first axis of a new or expanded tensor, is as long as the batch
-    may be chance: first all of them follow, then all but ranges, then none. Raises FixedBatch, whose remedy is the
-    export with a Dim, where none of this agrees.
+    may be chance: first all of them follow, then all but ranges, then none. Raises ProgramFails where the program does
+    not run as it is, and FixedBatch, whose remedy is the export with a Dim, where none of this agrees.
     """
+    _check_runs(program, batch)
     reasons = []
     for level in (RANGES, NEW_TENSORS, VIEWS_ONLY):
         try:
             freed = _rewritten(program, batch, level)
             _check_agreement(program, freed, batch, (batch, 2 * batch + 1, 1 if batch > 1 else 3))
             export(freed)
-        except (RuntimeError, ValueError, IndexError, TypeError, SecateurError) as error:
-            reasons.append(str(error).splitlines()[0][:200] if str(error) else type(error).__name__)
+        except Exception as error:
+            reasons.append(_reason(error))
             continue
         freed.batch_kind = "made_dynamic"
         note = (
@@ -42,6 +43,18 @@ def free_batch(program: Program, batch: int) -> Program:
     raise FixedBatch(
         f"The program only works for batches of {batch}, and that could not be undone ({reasons[0]}).", remedy=EXPORT
     )
+
+
+def _check_runs(program: Program, batch: int) -> None:
+    try:
+        with torch.no_grad():
+            program.run(*program.example(batch))
+    except Exception as error:
+        raise ProgramFails(f"The program cannot be run on {batch} examples: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def _rewritten(program: Program, batch: int, level: int) -> Program:
@@ -64,7 +77,7 @@ def allow_single(program: Program) -> Program:
     try:
         _check_agreement(program, single, batch=2, counts=(1,))
         export(single)
-    except (RuntimeError, ValueError, IndexError, TypeError, SecateurError):
+    except Exception:
         return program
     return single
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import FixedBatch, UnsupportedStructure
+from secateur.errors import FixedBatch, ProgramFails, UnsupportedStructure
+from tests.worker.program.attacks import MODEL, edited, rewrite
 from worker.program.reader import read
 from worker.program.writer import write
 
@@ -105,6 +107,16 @@ def test_one_example_alone_is_allowed_where_it_agrees(dim: object, tmp_path: Pat
         assert program.sizes["batch"].minimum == minimum
         write(program, tmp_path / "out.pt2")
         assert read(tmp_path / "out.pt2").sizes["batch"].minimum == minimum
+
+
+def test_a_network_that_does_not_run_at_all_is_said_to_fail(tmp_path: Path, export: Export) -> None:
+    def wrong(model: dict[str, Any]) -> None:
+        node = next(node for node in model["graph_module"]["graph"]["nodes"] if "flatten" in node["target"])
+        node["inputs"][1]["arg"] = {"as_int": 9}
+
+    path = export(Flat().eval(), [torch.randn(2, *IMAGE)], fixed=True)
+    with pytest.raises(ProgramFails, match="2 examples"):
+        read(rewrite(path, tmp_path / "wrong.pt2", {MODEL: edited(wrong)}))
 
 
 def test_inputs_of_different_lengths_are_refused(export: Export) -> None:
