@@ -14,7 +14,8 @@ def _words(text: str) -> frozenset[str]:
 
 ACTIVATIONS = _words("""
     celu elu gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid log_softmax _log_softmax
-    logit mish prelu relu relu6 _safe_softmax selu sigmoid silu softmax _softmax softplus softshrink tanh threshold
+    logit mish prelu relu relu6 rrelu _safe_softmax selu sigmoid silu softmax _softmax softplus softshrink
+    tanh threshold
 """)
 
 POINTWISE = _words("""
@@ -31,12 +32,12 @@ POINTWISE = _words("""
 LINEAR = _words("""
     addbmm addmm addmv baddbmm bilinear bmm cdist chain_matmul conv1d conv2d conv3d conv_transpose1d
     conv_transpose2d conv_transpose3d convolution cosine_similarity cross dot einsum embedding embedding_bag gru
-    gru_cell inner kron linear lstm lstm_cell matmul mm mv outer pairwise_distance rnn_relu rnn_relu_cell rnn_tanh
-    rnn_tanh_cell scaled_dot_product_attention tensordot vdot _weight_norm
+    gru_cell inner kron linear lstm lstm_cell matmul matrix_exp mm mv outer pairwise_distance rnn_relu rnn_relu_cell
+    rnn_tanh rnn_tanh_cell scaled_dot_product_attention tensordot vdot _weight_norm
 """)
 
 NORMS = _words("""
-    batch_norm _fused_rms_norm group_norm instance_norm layer_norm linalg_vector_norm native_batch_norm
+    batch_norm _fused_rms_norm group_norm instance_norm layer_norm linalg_norm linalg_vector_norm native_batch_norm
     _native_batch_norm_legit _native_batch_norm_legit_no_training native_group_norm native_layer_norm norm renorm
     rms_norm
 """)
@@ -64,7 +65,7 @@ MOVEMENT = _words("""
     adjoint alias atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to cat channel_shuffle chunk clone
     column_stack concat concatenate constant_pad_nd contiguous copy detach diag diag_embed diagonal dstack expand
     expand_as expand_copy fill flatten flip fliplr flipud gather hstack index index_add index_copy index_fill
-    index_put index_select lift_fresh_copy mT meshgrid moveaxis movedim narrow native_channel_shuffle numpy_T
+    index_put index_select lift_fresh_copy mH mT meshgrid moveaxis movedim narrow native_channel_shuffle numpy_T
     one_hot pad permute permute_copy pixel_shuffle pixel_unshuffle ravel reflection_pad1d reflection_pad2d
     reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape
     reshape_as resolve_conj resolve_neg roll rot90 scatter scatter_add scatter_reduce select select_copy
@@ -117,7 +118,7 @@ ASSERTIONS = _words("""
 RANDOM = _words("""
     bernoulli bernoulli_ binomial cauchy_ exponential_ _fused_dropout geometric_ log_normal_ multinomial
     native_dropout normal normal_ normal_functional poisson rand rand_like randint randint_like randn randn_like
-    random random_ randperm rrelu rrelu_ rrelu_with_noise rrelu_with_noise_ uniform uniform_
+    random random_ randperm rrelu_with_noise rrelu_with_noise_ uniform uniform_
 """)
 
 # Movement whose result shares memory with what it was given.
@@ -138,6 +139,7 @@ ALLOCATES = (
 # Where an operator's argument says whether it trains; worker.program.training sets it.
 TRAINING_FLAG = {
     **dict.fromkeys(DROPOUT | {f"{name}_" for name in DROPOUT}, 2),
+    **dict.fromkeys(("rrelu", "rrelu_"), 3),
     **dict.fromkeys(("batch_norm", "instance_norm", "native_batch_norm"), 5),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), 6),
 }
