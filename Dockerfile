@@ -22,7 +22,7 @@ ARG TORCH=cpu
 ARG TORCH_INDEX
 COPY scripts/install-torch scripts/install-torch
 COPY constraints.txt ./
-RUN PYTHON=python TORCH=${TORCH} TORCH_INDEX=${TORCH_INDEX} scripts/install-torch
+RUN TORCH=${TORCH} TORCH_INDEX=${TORCH_INDEX} scripts/install-torch python
 COPY pyproject.toml README.md LICENSE ./
 COPY secateur secateur
 COPY store store

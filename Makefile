@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := secateur store app worker tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format up bench clean
+.PHONY: help install demo test check format up compose-up compose-down bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,6 +39,14 @@ format: $(INSTALLED) ## write the code as ruff wants it
 
 up: $(INSTALLED) ## run Redis, the API and a worker on this machine
 	@$(BIN)/secateur up
+
+compose-up: ## the same in containers; makes secrets/ the first time
+	@scripts/make-secrets
+	docker compose up --build --detach --wait
+	@echo "Secateur listens on http://127.0.0.1:$${SECATEUR_PUBLISH:-8000}; the key is in secrets/api_key"
+
+compose-down: ## stop the containers; the volumes stay
+	docker compose down
 
 bench: $(INSTALLED) ## measure every number that the README gives
 	$(BIN)/python -m benchmarks.demo_seeds

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Security
 from starlette.middleware import Middleware
-from store.store import Store
 
 from app import errors, openapi
 from app.auth import SCHEME, Bearer
@@ -18,6 +17,7 @@ from app.linger import Linger
 from app.routes import artifacts, datasets, events, health, jobs, models, workers
 from app.settings import Settings
 from app.streams import POLLING_THREADS, Streams
+from store.store import Store
 
 NOUNS = (models, datasets, jobs, events, artifacts, workers)
 

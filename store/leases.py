@@ -68,7 +68,7 @@ class Claim:
         """How many threads every attempt computes with: what the first one to say so said."""
         return int(self._run("fix", field="threads", value=str(threads))["value"])
 
-    def stage(self, stage: Stage, round: int) -> None:  # noqa: A002
+    def stage(self, stage: Stage, round: int) -> None:
         """The job enters a stage of a round."""
         self._write({"stage": stage, "round": str(round)}, "stage", {"stage": stage, "round": round})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import structlog
 
-from secateur.errors import OutOfMemory, SecateurError
+from secateur.errors import NoSpace, OutOfMemory, SecateurError
 from worker.order import ORDER, AnyMessage, InspectionOrder, JobOrder, Limits, Paused, Refused, Started
 from worker.sandbox import enclose
 
 log = structlog.get_logger()
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare() -> None:
@@ -87,6 +90,9 @@ def main(stream: socket.socket) -> int:
         line.say(Refused(error=error.to_dict()))
     except MemoryError:
         line.say(Refused(error=OutOfMemory().to_dict()))
+    except OSError as error:
+        traceback.print_exc()
+        line.say(Refused(error=(NoSpace() if error.errno in FULL else SecateurError()).to_dict()))
     except Exception as error:
         traceback.print_exc()
         line.say(Refused(error=SecateurError(kind=type(error).__name__).to_dict()))

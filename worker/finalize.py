@@ -16,6 +16,7 @@ from worker.program.program import BATCH, Program
 from worker.program.reader import read
 from worker.pruning import masks
 from worker.pruning.masks import Masks
+from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.reports.hardware import hardware, versions
 from worker.reports.latency import measure_latency
@@ -99,4 +100,5 @@ def _latency(bench: Bench, dense: Program) -> tuple[Latency, ...]:
         sizes = {name: size.example for name, size in pruned.sizes.items()} | {BATCH: batch}
         return pruned.example(sizes)
 
-    return measure_latency(dense, pruned, inputs, wanted.batch_sizes, wanted.runs, bench.device)
+    with memory_errors():
+        return measure_latency(dense, pruned, inputs, wanted.batch_sizes, wanted.runs, bench.device)

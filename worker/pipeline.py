@@ -195,7 +195,8 @@ class Pipeline:
 
     def _course(self, recover: FineTune) -> Course:
         work = self._bench
-        return Course(work.train, work.validation, work.objective, recover, work.spec.seed, work.device)
+        clamped = recover.model_copy(update={"batch_size": work.batch_size})
+        return Course(work.train, work.validation, work.objective, clamped, work.spec.seed, work.device)
 
     def _stepped(self, moment: Moment) -> None:
         now = time.monotonic()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -16,6 +18,8 @@ from worker.jobs import JobRunner
 log = structlog.get_logger()
 
 EVERY_S = 5.0
+PULSE = Path(tempfile.gettempdir()) / "secateur-worker"
+"""Touched at each announcement; the container's health check looks at its age."""
 
 
 class Presence(threading.Thread):
@@ -36,6 +40,7 @@ class Presence(threading.Thread):
         while True:
             try:
                 self._store.workers.announce(self._card())
+                PULSE.touch()
             except Unavailable:
                 log.warning("record_unavailable", id=self._worker_id)
             if self._stopping.wait(EVERY_S):

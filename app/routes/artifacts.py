@@ -23,14 +23,14 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("", operation_id="list_artifacts", responses=answers(200, "Empty before the end.", page(ARTIFACT)))
-def list_artifacts(id: JobPath, store: StoreDep) -> Page[Artifact]:  # noqa: A002
+def list_artifacts(id: JobPath, store: StoreDep) -> Page[Artifact]:
     """The files that a job handed over, with sizes and digests."""
     return Page(data=store.jobs.get(id).artifacts)
 
 
 @router.head("/{name}", operation_id="head_artifact", response_class=Response, responses=FILE)
 @router.get("/{name}", operation_id="get_artifact", response_class=Response, responses=FILE)
-def get_artifact(id: JobPath, name: str, request: Request, store: StoreDep) -> Response:  # noqa: A002
+def get_artifact(id: JobPath, name: str, request: Request, store: StoreDep) -> Response:
     """Download one file; `Range` and `If-None-Match` are understood."""
     artifact = store.jobs.artifact(id, name)
     path = store.blobs.path(artifact.sha256)

@@ -43,12 +43,12 @@ def list_datasets(store: StoreDep, after: After = None, limit: Limit = DEFAULT_L
     operation_id="get_dataset",
     responses=answers(200, "As it stands now.", DATASET),
 )
-def get_dataset(id: DatasetPath, store: StoreDep) -> Upload:  # noqa: A002
+def get_dataset(id: DatasetPath, store: StoreDep) -> Upload:
     """State, format and digest of a data set; what the inspection found in it, or why it was rejected."""
     return store.uploads.get(id)
 
 
 @router.delete("/{id}", status_code=204, operation_id="delete_dataset")
-def delete_dataset(id: DatasetPath, store: StoreDep) -> None:  # noqa: A002
+def delete_dataset(id: DatasetPath, store: StoreDep) -> None:
     """Delete a data set; refused (409) while a job that has not ended uses it."""
     store.uploads.delete(id)

@@ -41,7 +41,7 @@ SHOWN: dict[int | str, dict[str, Any]] = {
 
 @router.get("", response_model=Page[Event], operation_id="list_events", responses=SHOWN)
 async def list_events(
-    id: JobPath,  # noqa: A002
+    id: JobPath,
     request: Request,
     store: StoreDep,
     after: After = None,

@@ -8,10 +8,10 @@ from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
-from store.store import Store
 
 from app.dependencies import StoreDep
 from secateur.errors import NotReady, SecateurError
+from store.store import Store
 
 router = APIRouter(tags=["health"])
 

@@ -59,24 +59,24 @@ def list_jobs(
 
 
 @router.get("/{id}", operation_id="get_job", responses=answers(200, "As it stands now.", JOB))
-def get_job(id: JobPath, store: StoreDep) -> Job:  # noqa: A002
+def get_job(id: JobPath, store: StoreDep) -> Job:
     """State, stage, round, progress, place in the queue, attempts, last heartbeat."""
     return store.jobs.get(id)
 
 
 @router.post("/{id}/cancel", operation_id="cancel_job", responses=answers(200, "As it stands now.", JOB))
-def cancel_job(id: JobPath, store: StoreDep) -> Job:  # noqa: A002
+def cancel_job(id: JobPath, store: StoreDep) -> Job:
     """Stop a job. A queued one is cancelled at once, a running one within seconds; 409 where it has ended."""
     return store.jobs.cancel(id)
 
 
 @router.get("/{id}/report", operation_id="get_report", responses=answers(200, "What the job did.", REPORT))
-def get_report(id: JobPath, store: StoreDep) -> Report:  # noqa: A002
+def get_report(id: JobPath, store: StoreDep) -> Report:
     """The report of a job that succeeded; 409 before that."""
     return store.jobs.report(id)
 
 
 @router.delete("/{id}", status_code=204, operation_id="delete_job")
-def delete_job(id: JobPath, store: StoreDep) -> None:  # noqa: A002
+def delete_job(id: JobPath, store: StoreDep) -> None:
     """Delete a job that has ended, with its report and artifacts; 409 before that."""
     store.jobs.delete(id)

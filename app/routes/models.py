@@ -43,12 +43,12 @@ def list_models(store: StoreDep, after: After = None, limit: Limit = DEFAULT_LIM
     operation_id="get_model",
     responses=answers(200, "As it stands now.", MODEL),
 )
-def get_model(id: ModelPath, store: StoreDep) -> Upload:  # noqa: A002
+def get_model(id: ModelPath, store: StoreDep) -> Upload:
     """State, format and digest of a model; what the inspection found in it, or why it was rejected."""
     return store.uploads.get(id)
 
 
 @router.delete("/{id}", status_code=204, operation_id="delete_model")
-def delete_model(id: ModelPath, store: StoreDep) -> None:  # noqa: A002
+def delete_model(id: ModelPath, store: StoreDep) -> None:
     """Delete a model; refused (409) while a job that has not ended uses it."""
     store.uploads.delete(id)

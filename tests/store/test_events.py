@@ -14,7 +14,7 @@ def test_pages_of_events_have_no_gap_and_no_double(store: Store) -> None:
     job, _ = store.jobs.create(ready_spec(store))
     claim = store.leases.claim_job("w", ["any"])
     assert claim is not None
-    for round in range(7):  # noqa: A001
+    for round in range(7):
         claim.stage(Stage.PRUNE, round)
     seen, after = [], None
     while True:

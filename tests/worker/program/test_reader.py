@@ -48,7 +48,7 @@ class TwoInputs(nn.Module):
         self.layer = nn.Linear(4, 3)
         self.register_buffer("scale", torch.tensor(2.0), persistent=False)
 
-    def forward(self, left: Tensor, input: Tensor) -> dict[str, object]:  # noqa: A002
+    def forward(self, left: Tensor, input: Tensor) -> dict[str, object]:
         hidden = self.layer(left) * self.scale
         return {"sum": hidden + input, "parts": (hidden.sum(1), [input.exp()])}
 
