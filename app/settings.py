@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
@@ -19,17 +18,6 @@ VISIBLE = re.compile(r"[!-~]+")
 class Settings(StoreSettings):
     """The door's part of the settings (`SECATEUR_HOST`, `SECATEUR_PORT`, ...) beside those of the store."""
 
-    also_known: ClassVar[frozenset[str]] = frozenset(
-        {
-            "device",
-            "threads",
-            "job_memory_bytes",
-            "job_file_bytes",
-            "inspection_timeout_s",
-            "checkpoint_every_s",
-            "url",
-        }
-    )
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     api_key: SecretStr | None = Field(default=None, description="Every request to /v1 needs it as a bearer token.")

@@ -10,9 +10,9 @@ from secateur.record import Record
 from secateur.spec import JobSpec
 
 ZEROS_NOTE = (
-    "Zeros in a dense file save neither memory nor time: the tensors keep their shape and kernels still multiply by them. "
-    "They shrink the file only when it is compressed (gzip_bytes); a faster network needs whole channels, neurons or "
-    "heads removed."
+    "Zeros in a dense file save neither memory nor time: the tensors keep their shape, and kernels still multiply by "
+    "them. They shrink the file only when it is compressed (gzip_bytes); a faster network needs whole channels, "
+    "neurons or heads removed."
 )
 
 

@@ -23,17 +23,6 @@ STOPS_WITHIN_S = 8.0
 LOOK_EVERY_S = 0.05
 LAST_LINES = 15
 
-# Each process refuses to start with a SECATEUR_* variable that it does not know, so what only one of them knows goes to
-# that one alone. A variable that is in neither set goes to both.
-KNOWN_TO = {
-    "api": frozenset(
-        {"HOST", "PORT", "API_KEY", "API_KEY_FILE", "MAX_MODEL_BYTES", "MAX_DATASET_BYTES", "MAX_SPEC_BYTES"}
-        | {"UPLOAD_IDLE_S"}
-    ),
-    "worker": frozenset(
-        {"DEVICE", "THREADS", "JOB_MEMORY_BYTES", "JOB_FILE_BYTES", "INSPECTION_TIMEOUT_S", "CHECKPOINT_EVERY_S"}
-    ),
-}
 # The key of another server, and the password of another Redis, than these.
 NOT_PASSED_ON = frozenset(
     {"SECATEUR_URL", "SECATEUR_API_KEY", "SECATEUR_REDIS_PASSWORD", "SECATEUR_REDIS_PASSWORD_FILE"}
@@ -143,10 +132,8 @@ class Stack:
 
     def run(self, name: str, module: str, env: Mapping[str, str]) -> Process:
         """Start one more process of the stack, say a second worker. `env` comes on top of the environment."""
-        others = KNOWN_TO["worker"] if module == "app" else KNOWN_TO["api"]
-        inherited = {key: value for key, value in self._env().items() if key.removeprefix("SECATEUR_") not in others}
         self.logs.mkdir(parents=True, exist_ok=True)
-        process = Process(name, module, inherited | dict(env), self.logs / f"{name}.log")
+        process = Process(name, module, self._env() | dict(env), self.logs / f"{name}.log")
         self.processes[name] = process
         return process.start()
 

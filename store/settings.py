@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from secateur.errors import StackError
-
-PREFIX = "SECATEUR_"
+from secateur.variables import PREFIX, unknown
 
 
 class StoreSettings(BaseSettings):
     """Where the record is, and the times that its protocol runs on."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=False)
-
-    also_known: ClassVar[frozenset[str]] = frozenset()
-    """Names of fields that belong to other processes: seen in the environment, they are no mistake."""
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="redis:// or rediss://, with the database.")
     redis_password: SecretStr | None = Field(default=None, description="Of the Redis server.")
@@ -50,14 +46,11 @@ class StoreSettings(BaseSettings):
         Raises:
             StackError: A variable is unknown or cannot be used; all of these are named, and what can be set.
         """
-        names = {PREFIX + field.upper() for field in (*cls.model_fields, *cls.also_known)}
-        problems = [
-            f"{name} is not known" for name in sorted(os.environ) if name.startswith(PREFIX) and name not in names
-        ]
+        problems = [f"{name} is not known" for name in unknown(frozenset(os.environ))]
         try:
             settings = cls()
         except ValidationError as error:
-            problems += [f"{PREFIX}{str(at['loc'][0]).upper()}: {at['msg']}" for at in error.errors()]
+            problems += [f"{PREFIX}{'_'.join(map(str, at['loc'])).upper()}: {at['msg']}" for at in error.errors()]
         if problems:
             good = ", ".join(sorted(PREFIX + field.upper() for field in cls.model_fields))
             raise StackError(f"The settings cannot be used: {'; '.join(problems)}. What can be set: {good}.")

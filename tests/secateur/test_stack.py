@@ -19,7 +19,8 @@ import worker.settings
 from secateur import Client
 from secateur.errors import StackError
 from secateur.redis_server import free_port
-from secateur.stack import KNOWN_TO, Process, Stack
+from secateur.stack import Process, Stack
+from secateur.variables import KNOWN_TO
 from store.settings import StoreSettings
 
 UP = [sys.executable, "-c", "from secateur.cli import main; main()", "up", "--port", "0", "--device", "cpu"]
@@ -156,14 +157,15 @@ def test_each_process_is_given_what_it_knows(tmp_path: Path, monkeypatch: pytest
         }
     finally:
         stack.stop()
-    both = {"SECATEUR_LEASE_S", "SECATEUR_REDIS_URL", "SECATEUR_DATA_DIR"}
-    assert seen == {"app": both | {"SECATEUR_MAX_SPEC_BYTES"}, "worker": both | {"SECATEUR_THREADS"}}
+    all_of_them = {"LEASE_S", "REDIS_URL", "DATA_DIR", "THREADS", "MAX_SPEC_BYTES"}
+    assert seen["app"] == seen["worker"] == {f"SECATEUR_{name}" for name in all_of_them}
 
 
-def test_what_each_process_knows_is_what_its_settings_say() -> None:
-    for name, settings in {"api": app.settings.Settings, "worker": worker.settings.Settings}.items():
-        own = settings.model_fields.keys() - StoreSettings.model_fields.keys()
-        assert {field.upper() for field in own} == KNOWN_TO[name]
+def test_the_variables_are_the_fields_of_the_settings() -> None:
+    shared = StoreSettings.model_fields.keys()
+    assert {field.upper() for field in shared} == KNOWN_TO["store"]
+    for name, settings in {"app": app.settings.Settings, "worker": worker.settings.Settings}.items():
+        assert {field.upper() for field in settings.model_fields.keys() - shared} == KNOWN_TO[name]
 
 
 def test_a_process_that_ignores_the_polite_request_is_killed(tmp_path: Path) -> None:

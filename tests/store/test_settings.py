@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -10,7 +9,6 @@ from store.settings import StoreSettings
 
 
 class DoorSettings(StoreSettings):
-    also_known: ClassVar[frozenset[str]] = frozenset({"device"})
     port: int = 8000
 
 
