@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +16,8 @@ from worker.pruning.allocation import Pool
 from worker.pruning.masked import Masked
 from worker.pruning.select import select
 
-PAIRS = 20
+PAIRS = 40
+WARM_UP = 3
 AMOUNT = 0.9
 BATCH = 32
 
@@ -78,28 +80,28 @@ def main() -> None:
     columns = ["network", "optimizer", "dense step (ms)", "masked step (ms)", "masked / dense (<= 1.03)", "quartiles"]
     notes = [
         f"Batch {BATCH}, {AMOUNT:.0%} of all weights of two or more dimensions pruned; forward, backward and step.",
-        f"Dense and masked steps in turn on the same network; medians, and the median of {PAIRS} ratios of neighbours.",
+        f"Dense and masked steps in turn on two copies of a network; medians, and the median of {PAIRS} ratios of neighbours.",
     ]
     write(Path(__file__).with_suffix(".md"), "Masked training step", columns, rows, [*notes, machine()])
 
 
 def measured(net: nn.Module, x: Tensor, kind: Callable[[Iterable[Tensor]], torch.optim.Optimizer]) -> list[str]:
     """Dense and masked milliseconds, the median of their ratios and its quartiles."""
-    optimizer = kind(net.parameters())
-    weights = {name: weight for name, weight in net.named_parameters() if weight.dim() > 1}
+    twin = copy.deepcopy(net)
+    dense_optimizer, masked_optimizer = kind(net.parameters()), kind(twin.parameters())
+    weights = {name: weight for name, weight in twin.named_parameters() if weight.dim() > 1}
     masks = select(weights, [Pool(tuple(weights), AMOUNT)])
     dense, masked = [], []
-    for pair in range(PAIRS + 3):
-        for first in (True, False):
-            if first == (pair % 2 == 0):
-                dense.append(milliseconds(net, x, optimizer))
-            else:
-                with Masked(weights, masks, optimizer):
-                    masked.append(milliseconds(net, x, optimizer))
-    dense, masked = dense[3:], masked[3:]
-    ratios = [b / a for a, b in zip(dense, masked, strict=True)]
+    with Masked(weights, masks, masked_optimizer):
+        for pair in range(WARM_UP + PAIRS):
+            for first in (True, False):
+                if first == (pair % 2 == 0):
+                    dense.append(milliseconds(net, x, dense_optimizer))
+                else:
+                    masked.append(milliseconds(twin, x, masked_optimizer))
+    ratios = [b / a for a, b in zip(dense[WARM_UP:], masked[WARM_UP:], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
-    times = [f"{statistics.median(dense):.1f}", f"{statistics.median(masked):.1f}"]
+    times = [f"{statistics.median(series[WARM_UP:]):.1f}" for series in (dense, masked)]
     return [*times, f"{middle:.3f}", f"{low:.3f} to {high:.3f}"]
 
 
