@@ -19,6 +19,7 @@ from store.blobs import Blob
 from store.holds import Holds
 from store.records import Row, to_job, to_upload
 from store.scripts import Scripts
+from store.wake import Wake
 
 PROGRESS_STEP = 0.01
 
@@ -40,9 +41,11 @@ class Checkpoint(NamedTuple):
 class Claim:
     """One attempt's right to a record. Every method raises FenceLost, and changes nothing, once another has it."""
 
-    def __init__(self, scripts: Scripts, holds: Holds, row: Row, claimed_at_s: float) -> None:
+    def __init__(self, scripts: Scripts, holds: Holds, wake: Wake, row: Row, claimed_at_s: float) -> None:
         self._scripts = scripts
         self._holds = holds
+        self._wake = wake
+        self._queue = row["queue"]
         self._fence = row["fence"]
         self._said_progress = -1.0
         self.id = row["id"]
@@ -119,11 +122,11 @@ class Claim:
 
     def release(self) -> None:
         """Give it back unfinished: the worker is shut down in good order, and the attempt does not count."""
-        self._run("yield", reason="its worker was shut down")
+        self._give_back(reason="its worker was shut down")
 
     def lost(self, reason: str) -> None:
         """The attempt died: the next one may start at once; after the last one it has failed with `worker_lost`."""
-        self._run("yield", reason=reason, burned=True)
+        self._give_back(reason=reason, burned=True)
 
     def ready(self, inspection: Inspection, data_blob: Blob | None = None) -> None:
         """The upload can be used; jobs read `data_blob` where the inspection had to rewrite the data."""
@@ -134,6 +137,14 @@ class Claim:
     def reject(self, error: SecateurError | Mapping[str, Any]) -> None:
         """The upload cannot be used."""
         self._finish(UploadState.REJECTED, failure=_failure(error))
+
+    def _give_back(self, **arguments: Any) -> None:
+        if not self._run("yield", **arguments).get("waits"):
+            return
+        if self.noun == "job":
+            self._wake.job(self.id, self._queue)
+        else:
+            self._wake.upload(self.id)
 
     def _finish(self, state: str, digests: Sequence[str] = (), **arguments: Any) -> None:
         if digests:
@@ -153,9 +164,10 @@ class Claim:
 class Leases:
     """How workers take what waits."""
 
-    def __init__(self, scripts: Scripts, holds: Holds) -> None:
+    def __init__(self, scripts: Scripts, holds: Holds, wake: Wake) -> None:
         self._scripts = scripts
         self._holds = holds
+        self._wake = wake
 
     def claim_job(self, worker_id: str, queues: Sequence[str]) -> Claim | None:
         """The best job of these queues: the highest priority, then the oldest; None where none waits."""
@@ -168,7 +180,7 @@ class Leases:
     def _claim(self, worker_id: str, queues: Sequence[str]) -> Claim | None:
         asked_at_s = time.monotonic()  # before the lease begins on Redis' clock, so the owner never overrates it
         row = self._scripts.run("claim", worker=worker_id, queues=list(queues)).get("row")
-        return None if row is None else Claim(self._scripts, self._holds, row, asked_at_s)
+        return None if row is None else Claim(self._scripts, self._holds, self._wake, row, asked_at_s)
 
 
 def _failure(error: SecateurError | Mapping[str, Any]) -> str:

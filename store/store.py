@@ -32,7 +32,7 @@ class Store:
         self.uploads = Uploads(scripts, self.blobs, holds, self.wake)
         self.jobs = Jobs(scripts, holds, Judge(self.uploads.get), self.wake, settings)
         self.events = Events(self._connection, settings)
-        self.leases = Leases(scripts, holds)
+        self.leases = Leases(scripts, holds, self.wake)
         self.workers = Workers(self._connection, settings)
         self.reaper = Reaper(self._connection, scripts, holds, self.blobs, self.jobs, self.wake, settings)
 

@@ -79,6 +79,15 @@ local function end_lease(id)
   redis.call('HDEL', record_key(id), 'worker')
 end
 
+-- Back to those that wait; that nobody was called for it yet is what lets the reaper call at once.
+local function wait_again(id)
+  end_lease(id)
+  enqueue(id)
+  if noun_of(id) == 'job' then set(id, 'woken_ms', '0') end
+end
+
+local function waits(id) return redis.call('ZSCORE', queue_key(get(id, 'queue')), id) and true end
+
 -- What every end of a job or an inspection has in common.
 local function settle(id)
   end_lease(id)
@@ -100,7 +109,7 @@ local function transition(id, to, data)
   redis.call('ZADD', index_key(noun_of(id), to), 0, id)
   redis.call('ZREM', queue_key(get(id, 'queue')), id)
   if is_terminal(to) then settle(id) end
-  if to == 'queued' then end_lease(id); enqueue(id) end
+  if to == 'queued' then wait_again(id) end
   if noun_of(id) == 'job' then
     local said = type(data) == 'string' and data or cjson.encode(data or {})
     event(id, 'state', '{"state":"' .. to .. '"' .. (said == '{}' and '}' or ',' .. string.sub(said, 2)))
@@ -128,8 +137,7 @@ local function bury(id, reason)
   elseif noun_of(id) == 'job' then
     transition(id, 'queued', {reason = reason, worker = worker})
   else
-    end_lease(id)
-    enqueue(id)
+    wait_again(id)
   end
 end
 

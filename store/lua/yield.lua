@@ -1,4 +1,4 @@
--- The owner gives its job or inspection back: `burned` says whether the attempt counts.
+-- The owner gives its job or inspection back: `burned` says whether the attempt counts. Says whether it waits again.
 local refusal = stale(args.id, args.fence)
 if refusal then return refusal end
 if args.burned then
@@ -9,9 +9,8 @@ else
   if noun_of(args.id) == 'job' then
     transition(args.id, 'queued', {reason = args.reason, worker = get(args.id, 'worker')})
   else
-    end_lease(args.id)
-    enqueue(args.id)
+    wait_again(args.id)
   end
   redis.call('HINCRBY', record_key(args.id), 'attempts', -1)
 end
-return reply({})
+return reply({waits = waits(args.id)})

@@ -45,6 +45,61 @@ def test_a_job_that_was_just_called_is_not_called_again(store: Store, raw: redis
     assert calls(raw, store, "any") == 0
 
 
+@pytest.mark.parametrize("end", ["released", "noticed", "silent"])
+def test_a_job_that_waits_again_is_called_for_at_once(store_settings: StoreSettings, raw: redis.Redis, end: str) -> None:
+    store = Store.open(store_settings.model_copy(update={"wake_after_s": 600, "lease_s": 600}))
+    store.jobs.create(ready_spec(store))
+    claim = store.leases.claim_job("w", ["any"])
+    assert claim is not None
+    raw.delete(celery_prefix(store.settings) + "any")
+    if end == "silent":
+        raw.zadd(f"{store.settings.namespace}:leases", {claim.id: 0})
+        store.reaper.sweep()
+    else:
+        {"released": claim.release, "noticed": lambda: claim.lost("x")}[end]()
+    assert calls(raw, store, "any") == 1
+    raw.delete(celery_prefix(store.settings) + "any")  # that call was heard by a worker that could not take the job
+    for _ in range(3):
+        store.reaper.sweep()
+    assert calls(raw, store, "any") == (0 if end == "silent" else 1)
+    store.close()
+
+
+def test_an_attempt_that_was_buried_by_a_claim_is_called_for_by_the_next_sweep(
+    store_settings: StoreSettings, raw: redis.Redis
+) -> None:
+    store = Store.open(store_settings.model_copy(update={"wake_after_s": 600}))
+    store.jobs.create(ready_spec(store))
+    claim = store.leases.claim_job("w", ["any"])
+    assert claim is not None
+    raw.zadd(f"{store.settings.namespace}:leases", {claim.id: 0})
+    raw.delete(celery_prefix(store.settings) + "any")
+    assert store.leases.claim_job("w", ["cuda"]) is None
+    store.reaper.sweep()
+    assert calls(raw, store, "any") == 1
+    store.close()
+
+
+def test_an_upload_that_waits_again_is_called_for_at_once(store: Store) -> None:
+    model = upload(store, "model")
+    for end in ("release", "lost"):
+        assert store.wake.wait_for_upload(5) == model
+        claim = store.leases.claim_upload("w")
+        assert claim is not None
+        claim.release() if end == "release" else claim.lost("x")
+    assert store.wake.wait_for_upload(5) == model
+
+
+def test_what_ended_calls_nobody(store: Store, raw: redis.Redis) -> None:
+    store.jobs.create(ready_spec(store))
+    claim = store.leases.claim_job("w", ["any"])
+    assert claim is not None
+    store.jobs.cancel(claim.id)
+    raw.delete(celery_prefix(store.settings) + "any")
+    claim.lost("x")
+    assert calls(raw, store, "any") == 0
+
+
 def test_a_parked_job_that_nobody_admitted_is_admitted(store: Store) -> None:
     job, _ = store.jobs.create(spec(ready_spec(store).model, upload(store, "dataset")))
     claim = store.leases.claim_upload("w")
