@@ -31,5 +31,5 @@ RUN pip install --no-cache-dir -c constraints.txt '.[worker]'
 USER secateur
 # The worker touches this file each time it has announced itself to the record.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, sys, time; sys.exit(time.time() - os.stat('/tmp/secateur-worker').st_mtime > 30)"]
+    CMD ["python", "-c", "import os, sys, time; sys.exit(time.time() - os.stat('/tmp/secateur-worker-1').st_mtime > 30)"]
 CMD ["python", "-P", "-m", "worker"]

@@ -264,6 +264,12 @@ class OutOfMemory(JobFailed):
     code = "out_of_memory"
 
 
+class TookTooLong(JobFailed):
+    """This took longer than the server allows."""
+
+    code = "timed_out"
+
+
 class WorkerLost(JobFailed):
     """The process that ran this died in each of its attempts; the worker's log has the details."""
 

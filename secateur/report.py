@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -16,6 +17,11 @@ ZEROS_NOTE = (
 )
 
 
+def finite(value: float) -> float | None:
+    """The value, or None (null in JSON) where it is no finite number, as a broken network's error may be."""
+    return value if math.isfinite(value) else None
+
+
 class Metric(Record):
     """The task's metric at the four moments that matter."""
 
@@ -23,8 +29,12 @@ class Metric(Record):
     on: Literal["test", "validation"]
     higher_is_better: bool
     dense: float = Field(description="As uploaded.")
-    one_shot: float = Field(description="The final amount removed at once, without training: what retraining is worth.")
-    pruned: float = Field(description="After the last pruning step, before the training that follows.")
+    one_shot: float | None = Field(
+        description="The final amount removed at once, without training: what retraining is worth. null: not finite."
+    )
+    pruned: float | None = Field(
+        description="After the last pruning step, before the training that follows. null: not finite."
+    )
     recovered: float = Field(description="At the end: this is the network that is handed over.")
     examples: int = Field(description="How many scored labels the metric rests on.")
     standard_error: float = Field(description="Of `recovered`, from the number of examples.")
@@ -35,8 +45,8 @@ class Round(Record):
 
     round: int
     sparsity: float
-    pruned: float
-    recovered: float
+    pruned: float | None
+    recovered: float | None
     epochs: int
     best_epoch: int = Field(description="The epoch whose weights were kept; 0: those from before the training.")
 

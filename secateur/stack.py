@@ -19,7 +19,7 @@ from secateur.errors import StackError
 from secateur.redis_server import TIE_TO_PARENT, RedisServer, free_port
 
 READY_WITHIN_S = 60.0
-STOPS_WITHIN_S = 8.0
+STOPS_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.05
 LAST_LINES = 15
 

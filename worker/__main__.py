@@ -41,7 +41,7 @@ def main() -> None:
     app = celery_app(settings, runner)
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     background = [
-        Presence(store, served, worker_id, runner, stopping),
+        Presence(store, nursery, served, worker_id, runner, stopping),
         Inspector(store, nursery, settings, worker_id, stopping),
         threading.Thread(
             target=store.reaper.run_forever, args=(stopping, settings.reaper_every_s), name="reaper", daemon=True

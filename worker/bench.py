@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,9 +52,9 @@ class Bench:
         wanted = getattr(self.spec.recover, "batch_size", 64)
         return min(wanted, self.inspection.batch.maximum or wanted)
 
-    def score(self, examples: Subset) -> Score:
-        """How good the program is on these examples, as it is now."""
-        return evaluate(self.program, examples, self.objective, self.batch_size, self.device)
+    def score(self, examples: Subset, on_batch: Callable[[int, int], None] | None = None) -> Score:
+        """How good the program is on these examples, as it is now; `on_batch` hears how many are done, of how many."""
+        return evaluate(self.program, examples, self.objective, self.batch_size, self.device, on_batch)
 
 
 def lay_out(order: JobOrder) -> Bench:

@@ -43,6 +43,15 @@ def save(checkpoint: Checkpoint, path: Path) -> str:
     return digest
 
 
+def intact(path: Path, sha256: str | None) -> bool:
+    """Whether the file is there and as it was written."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
 def load(path: Path) -> Checkpoint:
     """Read what `save` wrote."""
     with safe_open(path, framework="pt") as file:

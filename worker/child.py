@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
@@ -11,15 +10,10 @@ import time
 import traceback
 from pathlib import Path
 
-import structlog
-
 from secateur.errors import NoSpace, OutOfMemory, SecateurError
+from secateur.resources import ErrorRecord
 from worker.order import ORDER, AnyMessage, InspectionOrder, JobOrder, Limits, Paused, Refused, Started
-from worker.sandbox import enclose
-
-log = structlog.get_logger()
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from worker.sandbox import FULL, enclose
 
 
 def prepare() -> None:
@@ -87,16 +81,20 @@ def main(stream: socket.socket) -> int:
     try:
         line.say(_work(order, line))
     except SecateurError as error:
-        line.say(Refused(error=error.to_dict()))
+        line.say(_refused(error))
     except MemoryError:
-        line.say(Refused(error=OutOfMemory().to_dict()))
+        line.say(_refused(OutOfMemory()))
     except OSError as error:
         traceback.print_exc()
-        line.say(Refused(error=(NoSpace() if error.errno in FULL else SecateurError()).to_dict()))
+        line.say(_refused(NoSpace() if error.errno in FULL else SecateurError()))
     except Exception as error:
         traceback.print_exc()
-        line.say(Refused(error=SecateurError(kind=type(error).__name__).to_dict()))
+        line.say(_refused(SecateurError(kind=type(error).__name__)))
     return 0
+
+
+def _refused(error: SecateurError) -> Refused:
+    return Refused(error=ErrorRecord.model_validate(error.to_dict()))
 
 
 def _work(order: JobOrder | InspectionOrder, line: Line) -> AnyMessage:
@@ -112,11 +110,10 @@ def _work(order: JobOrder | InspectionOrder, line: Line) -> AnyMessage:
 
 
 def _environment(order: JobOrder | InspectionOrder) -> dict[str, str]:
-    index = order.device.partition(":")[2] if order.device.startswith("cuda") else ""
     return {
         "PATH": os.defpath,
         "HOME": str(Path(order.folder)),
         "TMPDIR": str(Path(order.folder)),
-        "CUDA_VISIBLE_DEVICES": index,
+        "CUDA_VISIBLE_DEVICES": order.visible,
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with a fixed workspace
     }

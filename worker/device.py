@@ -6,21 +6,28 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from secateur.errors import StackError
 from worker.settings import machine_bytes
 
-QUERY = ("--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits")
+QUERY = ("--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
+ANSWERS_WITHIN_S = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A device and the queues whose jobs it can take, the more special one first."""
+    """A device and the queues whose jobs it can take, the more special one first.
+
+    `visible` is what CUDA_VISIBLE_DEVICES has to say in a child: a UUID, because CUDA counts in another order than
+    nvidia-smi does.
+    """
 
     name: str
     model: str
     memory_bytes: int
     queues: tuple[str, ...]
+    visible: str = ""
 
 
 def find(wanted: str) -> Device:
@@ -40,20 +47,32 @@ def find(wanted: str) -> Device:
 
 
 def _cards() -> dict[str, Device]:
+    """The CUDA devices as nvidia-smi numbers them, without those that CUDA_VISIBLE_DEVICES hides from this process."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return {}
-    answer = subprocess.run([tool, *QUERY], capture_output=True, text=True, timeout=30, check=False)
-    rows = [line.split(", ") for line in answer.stdout.splitlines()] if answer.returncode == 0 else []
+    try:
+        answer = subprocess.run(
+            [tool, *QUERY], capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, check=True
+        ).stdout
+    except (subprocess.SubprocessError, OSError):
+        return {}
+    cards = [_card(*(field.strip() for field in line.split(",", 3))) for line in answer.splitlines()]
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = None if allowed is None else {name.strip() for name in allowed.split(",")}
     return {
-        f"cuda:{index}": Device(
-            name=f"cuda:{index}", model=model, memory_bytes=int(mebibytes) << 20, queues=("cuda", "any")
-        )
-        for index, model, mebibytes in rows
+        card.name: card
+        for card in cards
+        if names is None or card.visible in names or card.name.removeprefix("cuda:") in names
     }
 
 
+def _card(index: str, uuid: str, model: str, mebibytes: str) -> Device:
+    memory = int(mebibytes) << 20 if mebibytes.isdigit() else 0  # some cards share the machine's and say [N/A]
+    return Device(name=f"cuda:{index}", model=model, memory_bytes=memory, queues=("cuda", "any"), visible=uuid)
+
+
 def _processor() -> str:
-    with open("/proc/cpuinfo", encoding="utf8") as lines:
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else os.uname().machine
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, os.uname().machine)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
-from secateur.report import Latency, Metric, Provenance, Report
+from secateur.errors import OutOfMemory
+from secateur.report import Latency, Metric, Provenance, Report, finite
 from worker.bench import Bench
 from worker.ledger import Ledger
 from worker.order import JobOrder
 from worker.program import writer
-from worker.program.program import BATCH, Program
+from worker.program.program import Program
 from worker.program.reader import read
 from worker.pruning import masks
 from worker.pruning.masks import Masks
@@ -51,13 +50,14 @@ def report(order: JobOrder, bench: Bench, ledger: Ledger, recovered: Score, arti
     """Everything that is known about the job, the dense network read anew for the comparison."""
     dense = read(Path(order.model))
     parameters = dict(bench.program.named_parameters())
+    latency = _latency(bench, ledger, dense)
     size = measure_size(dense.module.state_dict(), bench.program.module.state_dict(), list(parameters), artifacts)
     return Report(
         metric=_metric(bench, ledger, recovered),
         rounds=tuple(ledger.rounds),
         sparsity=measure_sparsity(parameters, bench.amounts),
         size=size,
-        latency=_latency(bench, dense),
+        latency=latency,
         timing={stage: round(seconds, 3) for stage, seconds in ledger.seconds.items()},
         notes=tuple(ledger.notes),
         provenance=Provenance(
@@ -81,24 +81,29 @@ def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:
         on=bench.reported_on,
         higher_is_better=bench.objective.higher_is_better,
         dense=ledger.dense.value,
-        one_shot=ledger.one_shot.value,
-        pruned=ledger.pruned.value,
+        one_shot=finite(ledger.one_shot.value),
+        pruned=finite(ledger.pruned.value),
         recovered=recovered.value,
         examples=recovered.examples,
         standard_error=recovered.standard_error,
     )
 
 
-def _latency(bench: Bench, dense: Program) -> tuple[Latency, ...]:
+def _latency(bench: Bench, ledger: Ledger, dense: Program) -> tuple[Latency, ...]:
+    """The rows that can be measured; a job is not lost because its largest batch does not fit into memory."""
     wanted = bench.spec.finalize.latency
     if wanted is None:
         return ()
     pruned = bench.program.to(bench.device)
     dense.to(bench.device)
-
-    def inputs(batch: int) -> tuple[torch.Tensor, ...]:
-        sizes = {name: size.example for name, size in pruned.sizes.items()} | {BATCH: batch}
-        return pruned.example(sizes)
-
-    with memory_errors():
-        return measure_latency(dense, pruned, inputs, wanted.batch_sizes, wanted.runs, bench.device)
+    rows: list[Latency] = []
+    for batch in wanted.batch_sizes:
+        if not bench.inspection.batch.allows(batch):
+            ledger.note(f"No latency at batch size {batch}: the model does not take it.")
+            continue
+        try:
+            with memory_errors():
+                rows += measure_latency(dense, pruned, pruned.example, [batch], wanted.runs, bench.device)
+        except OutOfMemory:
+            ledger.note(f"No latency at batch size {batch}: there was not enough memory.")
+    return tuple(rows)

@@ -10,9 +10,11 @@ import structlog
 
 from secateur.errors import SecateurError
 from secateur.resources import Artifact, Job
+from secateur.states import is_terminal
 from store.leases import Claim
 from store.store import Store
 from worker.device import Device
+from worker.lease import CHILD_SHARE
 from worker.nursery import ChildLost, Nursery
 from worker.order import (
     Advanced,
@@ -28,9 +30,11 @@ from worker.order import (
     Started,
 )
 from worker.settings import Settings
-from worker.supervisor import CHILD_SHARE, Handlers, Supervision
+from worker.supervisor import Handlers, Supervision
 
 log = structlog.get_logger()
+
+PAUSE_S = 20.0
 
 
 class JobRunner:
@@ -78,12 +82,12 @@ class Attempt:
         self._job = claim.record
         self._settings = settings
         self._device = device
+        self._published: dict[str, Artifact] = {}
         self._folder = settings.data_dir.resolve() / "jobs" / claim.id / "attempts" / str(claim.fence)
 
     def run(self, nursery: Nursery, stopping: threading.Event) -> None:
-        """See the attempt through."""
+        """See the attempt through; of a job that ended nothing but its record and blobs is left."""
         log.info("job_begins", id=self._claim.id, attempt=self._claim.attempt, fence=self._claim.fence)
-        self._folder.mkdir(parents=True, exist_ok=True)
         handlers: Handlers = {
             Started: lambda _: False,
             Staged: self._staged,
@@ -95,14 +99,22 @@ class Attempt:
             Refused: self._refused,
             Paused: self._paused,
         }
+        supervision = Supervision(self._claim, handlers, self._settings.lease_s, stopping, pause_s=PAUSE_S)
+        supervision.run(nursery, self._order)
+        self._clean_up()
+
+    def _clean_up(self) -> None:
         try:
-            order = self._order()
+            state = self._store.jobs.get(self._claim.id).state
         except SecateurError as error:
-            self._claim.fail(error)
+            log.warning("left_to_the_reaper", id=self._claim.id, reason=error.code)
             return
-        Supervision(self._claim, handlers, self._settings.lease_s, stopping).run(nursery, order)
+        log.info("attempt_ends", id=self._claim.id, attempt=self._claim.attempt, state=state)
+        if is_terminal(state):
+            shutil.rmtree(self._folder.parent, ignore_errors=True)
 
     def _order(self) -> JobOrder:
+        self._folder.mkdir(parents=True, exist_ok=True)
         uploads = self._store.uploads
         spec = self._job.spec
         cpu = self._device.name == "cpu"
@@ -119,6 +131,7 @@ class Attempt:
             checkpoint_sha256=None if checkpoint is None else checkpoint.sha256,
             checkpoint_every_s=self._settings.checkpoint_every_s,
             device=self._device.name,
+            visible=self._device.visible,
             attempt=self._claim.attempt,
             limits=Limits(
                 memory_bytes=self._settings.job_memory_bytes if cpu else None,
@@ -147,32 +160,42 @@ class Attempt:
         return False
 
     def _checkpointed(self, message: Checkpointed) -> bool:
-        path = self._own(message.name).relative_to(self._settings.data_dir.resolve())
-        self._claim.save_checkpoint(str(path), message.sha256, {"round": message.round})
+        path = self._own(message.name)
+        relative = path.relative_to(self._settings.data_dir.resolve())
+        self._claim.save_checkpoint(str(relative), message.sha256, {"round": message.round})
+        self._forget_older_than(path)
         return False
 
+    def _forget_older_than(self, recorded: Path) -> None:
+        """Only now, when the record points at the new one, can the checkpoints before it go."""
+        for folder in self._folder.parent.iterdir():
+            if folder != self._folder:
+                shutil.rmtree(folder, ignore_errors=True)
+        for file in self._folder.glob("checkpoint-*.safetensors"):
+            if file.name < recorded.name:
+                file.unlink(missing_ok=True)
+
     def _finished(self, message: Finished) -> bool:
-        report = self._own("report.json")
-        report.write_text(message.report.model_dump_json(indent=2))
-        names = dict.fromkeys((*message.artifacts, "report.json"))
-        self._claim.succeed(message.report, [self._publish(name) for name in names])
-        shutil.rmtree(self._folder.parent, ignore_errors=True)
-        log.info("job_succeeded", id=self._claim.id)
+        artifacts = [self._publish(name) for name in dict.fromkeys(message.artifacts)]
+        with self._store.blobs.writer() as report:
+            report.write(message.report.model_dump_json(indent=2).encode())
+            blob = report.commit()
+        artifacts.append(Artifact(name="report.json", size_bytes=blob.size_bytes, sha256=blob.sha256))
+        self._claim.succeed(message.report, artifacts)
         return True
 
     def _publish(self, name: str) -> Artifact:
-        blob = self._store.blobs.adopt(self._own(name))
-        return Artifact(name=name, size_bytes=blob.size_bytes, sha256=blob.sha256)
+        if name not in self._published:  # hashed once, however often Redis has to be asked
+            blob = self._store.blobs.adopt(self._own(name))
+            self._published[name] = Artifact(name=name, size_bytes=blob.size_bytes, sha256=blob.sha256)
+        return self._published[name]
 
     def _refused(self, message: Refused) -> bool:
-        self._claim.fail(message.error)
-        shutil.rmtree(self._folder.parent, ignore_errors=True)
-        log.info("job_failed", id=self._claim.id, code=message.error.get("code"))
+        self._claim.fail(message.error.model_dump(exclude_none=True))
         return True
 
     def _paused(self, _: Paused) -> bool:
         self._claim.release()
-        log.info("job_released", id=self._claim.id)
         return True
 
     def _own(self, name: str) -> Path:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from secateur.report import Round
 from secateur.states import Stage
@@ -15,6 +15,8 @@ from worker.recovery.objective import Score
 
 class Ledger(BaseModel):
     """The measurements of a job, in the order in which they are made."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     dense: Score | None = None
     one_shot: Score | None = None

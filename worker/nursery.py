@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import structlog
@@ -20,8 +20,10 @@ from worker.order import MESSAGE, AnyMessage, InspectionOrder, JobOrder
 
 log = structlog.get_logger()
 
-LINE_BYTES = 16 << 20
+LINE_BYTES = 4 << 20
 START_S = 120.0
+RESTART_S = 1.0
+PASSED_ON = re.compile(r"PATH|HOME|LANG|TMPDIR|PYTHONPATH|LD_LIBRARY_PATH|(CUDA|NVIDIA|OMP|MKL|KMP|GOMP)_\w+")
 
 
 class ChildLost(Exception):
@@ -38,6 +40,7 @@ class Child:
         self.ended = threading.Event()
         self._stream = stream
         self._buffer = bytearray()
+        self._saying = threading.Lock()
 
     def send_order(self, order: JobOrder | InspectionOrder) -> None:
         """Hand over the order, as the first line."""
@@ -82,7 +85,8 @@ class Child:
 
     def _say(self, word: str) -> None:
         try:
-            self._stream.sendall(word.encode())
+            with self._saying:
+                self._stream.sendall(word.encode())
         except OSError:
             log.debug("child_is_gone", pid=self.pid)
 
@@ -162,21 +166,22 @@ class Nursery:
 
     def _keep(self) -> None:
         while not self._closed.is_set():
-            started = time.monotonic()
-            self._start()
             try:
+                self._start()
                 self._listen()
-            finally:
-                self._bury()
-            if not self._closed.is_set():
-                log.warning("zygote_ended", lived_s=round(time.monotonic() - started, 1))
-                self._closed.wait(1.0)
+            except Exception:  # whatever it was, a worker without a zygote is of no use: try again
+                log.exception("zygote_failed")
+            self._bury()
+            if not self._closed.wait(RESTART_S):
+                log.warning("zygote_ended")
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", "-m", "worker.zygote", str(os.getpid()), str(theirs.fileno())]
-        # OpenBLAS would start its threads at import, and a process with threads must not fork.
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+        # Nothing that opens a stranger's file may hold the password of Redis. And OpenBLAS would start its threads at
+        # import, but a process with threads must not fork.
+        environment = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
+        environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         self._process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
         )

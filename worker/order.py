@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 from secateur.inspection import Inspection
 from secateur.record import Record
 from secateur.report import Report
+from secateur.resources import ErrorRecord
 from secateur.spec import JobSpec
 from secateur.states import Stage
 
@@ -41,6 +42,7 @@ class JobOrder(Record):
     checkpoint_sha256: str | None = None
     checkpoint_every_s: float
     device: str = Field(examples=["cpu", "cuda:0"])
+    visible: str = Field(default="", description="CUDA_VISIBLE_DEVICES of the child.")
     attempt: int
     limits: Limits
 
@@ -54,7 +56,7 @@ class InspectionOrder(Record):
     path: str
     folder: str
     data_bytes: int = Field(description="How large a converted data set may become.")
-    device: str = "cpu"
+    visible: str = ""
     limits: Limits
 
 
@@ -127,7 +129,7 @@ class Refused(Record):
     """The upload or the job cannot be done."""
 
     type: Literal["refused"] = "refused"
-    error: dict[str, Any]
+    error: ErrorRecord
 
 
 class Paused(Record):

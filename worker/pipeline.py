@@ -6,7 +6,6 @@ or the program as the last round left it. A resumed job ends with the same bytes
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from secateur.errors import JobFailed
-from secateur.report import Round
+from secateur.errors import Diverged, JobFailed
+from secateur.report import Round, finite
 from secateur.spec.recover import FineTune
 from secateur.states import Stage
 from worker import bench, checkpoint, finalize
@@ -31,12 +30,12 @@ from worker.pruning.masks import Masks
 from worker.pruning.select import select
 from worker.recovery.best import tensors_of
 from worker.recovery.course import Course
+from worker.recovery.data import Subset
 from worker.recovery.objective import Score
 from worker.recovery.state import TrainState, restore_tensors
 from worker.recovery.train import Moment, fine_tune
 from worker.reports.sparsity import measure_sparsity
 
-KEPT_CHECKPOINTS = 3
 SECONDS_BETWEEN_PROGRESS = 0.5
 
 Say = Callable[[AnyMessage], None]
@@ -68,7 +67,7 @@ class Pipeline:
         self._say = say
         self._pause_asked = pause_asked
         self._folder = Path(order.folder)
-        self._saved: list[Path] = []
+        self._checkpoints = 0
         self._saved_s = time.monotonic()
         self._said_s = 0.0
         self._ledger = Ledger()
@@ -87,7 +86,9 @@ class Pipeline:
             self._round(number)
         with self._stage(Stage.FINALIZE):
             finalize.commit(self._bench, self._masks)
-            recovered = self._bench.score(self._bench.reported)
+            recovered = self._score(self._bench.reported)
+            if finite(recovered.value) is None:
+                raise Diverged(f"The pruned network's {self._bench.objective.metric} is no finite number.")
             artifacts = finalize.write(self._bench, self._masks, self._folder)
         self._say(Measured(data={"when": "recovered", **self._named(recovered)}))
         with self._stage(Stage.MEASURE):
@@ -101,12 +102,18 @@ class Pipeline:
         self._masks = dict(self._bench.program.masks)
         self._plan = self._rounds()  # from the upload as it came, so that every attempt has the same plan
         if self._order.checkpoint is not None:
-            self._resume(Path(self._order.checkpoint))
+            path = Path(self._order.checkpoint)
+            if checkpoint.intact(path, self._order.checkpoint_sha256):
+                self._resume(path)
+            else:
+                self._note("The checkpoint of the attempt before is missing or damaged: the job began again.")
 
     def _evaluate(self) -> None:
         work = self._bench
         if self._ledger.dense is None:
-            self._ledger.dense = work.score(work.reported)
+            self._ledger.dense = self._score(work.reported)
+            if finite(self._ledger.dense.value) is None:
+                raise JobFailed(f"The uploaded network's {work.objective.metric} is no finite number on the data.")
             self._say(Measured(data={"when": "dense", **self._named(self._ledger.dense)}))
         if self._ledger.one_shot is None:
             self._ledger.one_shot = self._one_shot()
@@ -117,7 +124,7 @@ class Pipeline:
         work = self._bench
         dense = {name: tensor.detach().clone() for name, tensor in work.weights.items()}
         masks.apply(work.weights, self._selected(len(self._plan)))
-        score = work.score(work.reported)
+        score = self._score(work.reported)
         with torch.no_grad():
             for name, tensor in work.weights.items():
                 tensor.copy_(dense[name])
@@ -130,22 +137,21 @@ class Pipeline:
         with self._stage(Stage.FINE_TUNE, number):
             self._fine_tune(number)
         self._save()
-        self._pause_if_asked()
 
     def _prune(self, number: int) -> None:
         work, prune = self._bench, self._order.spec.prune
         before = measure_sparsity(work.weights, work.amounts)
         self._masks = {**self._masks, **self._selected(number)}
-        masks.apply(work.weights, self._masks)
+        masks.apply(dict(work.program.named_parameters()), self._masks)
         after = measure_sparsity(work.weights, work.amounts)
         if after.zeros == before.zeros:
             self._note(f"Round {number} removed nothing: as many weights as it asks for were zero before.")
         self._ledger.round = number
         self._ledger.round_sparsity = after.overall
-        self._ledger.round_pruned = work.score(work.validation)
+        self._ledger.round_pruned = self._score(work.validation)
         if number == prune.rounds:
             same = work.reported is work.validation
-            self._ledger.pruned = self._ledger.round_pruned if same else work.score(work.reported)
+            self._ledger.pruned = self._ledger.round_pruned if same else self._score(work.reported)
         data = {"when": "pruned", "round": number, "sparsity": after.overall}
         self._say(Measured(data=data | self._named(self._ledger.round_pruned, "validation")))
 
@@ -171,8 +177,8 @@ class Pipeline:
             Round(
                 round=number,
                 sparsity=self._ledger.round_sparsity,
-                pruned=pruned.value,
-                recovered=recovered.value,
+                pruned=finite(pruned.value),
+                recovered=finite(recovered.value),
                 epochs=epochs,
                 best_epoch=best,
             )
@@ -222,6 +228,9 @@ class Pipeline:
         done = every * (moment.round_index - 1) + here * moment.step / max(moment.steps, 1)
         return 0.05 + 0.9 * done / (every * (rounds - 1) + last)
 
+    def _score(self, examples: Subset) -> Score:
+        return self._bench.score(examples, lambda *_: self._pause_if_asked())
+
     def _pause_if_asked(self) -> None:
         if self._pause_asked():
             raise PauseAsked
@@ -234,18 +243,13 @@ class Pipeline:
             note["training"] = self._training.facts
         if len(self._ledger.rounds) == self._ledger.round:
             tensors |= {f"program/{name}": tensor for name, tensor in tensors_of(self._bench.program).items()}
-        path = self._folder / f"checkpoint-{time.monotonic_ns()}.safetensors"
+        self._checkpoints += 1
+        path = self._folder / f"checkpoint-{self._checkpoints:06}.safetensors"
         digest = checkpoint.save(Checkpoint(tensors, note), path)
         self._say(Checkpointed(name=path.name, sha256=digest, round=self._ledger.round))
         self._saved_s = time.monotonic()
-        self._saved.append(path)
-        for old in self._saved[:-KEPT_CHECKPOINTS]:
-            old.unlink(missing_ok=True)
 
     def _resume(self, path: Path) -> None:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != self._order.checkpoint_sha256:
-                raise JobFailed("The checkpoint of the last attempt is damaged.")
         saved = checkpoint.load(path)
         self._ledger = Ledger.model_validate(saved.note["ledger"])
         self._masks = {name: mask.to(self._bench.device) for name, mask in saved.under("mask").items()}
@@ -255,8 +259,9 @@ class Pipeline:
         restore_tensors(tensors_of(self._bench.program), tensors)
         self._note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
 
-    def _named(self, score: Score, on: str | None = None) -> dict[str, str | float]:
-        return {"metric": self._bench.objective.metric, "on": on or self._bench.reported_on, "value": score.value}
+    def _named(self, score: Score, on: str | None = None) -> dict[str, str | float | None]:
+        value = finite(score.value)
+        return {"metric": self._bench.objective.metric, "on": on or self._bench.reported_on, "value": value}
 
     def _note(self, sentence: str) -> None:
         if self._ledger.note(sentence):
@@ -264,6 +269,7 @@ class Pipeline:
 
     @contextmanager
     def _stage(self, stage: Stage, number: int = 0) -> Iterator[None]:
+        self._pause_if_asked()
         self._say(Staged(stage=stage, round=number))
         with self._ledger.timed(stage):
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from datetime import UTC, datetime
@@ -14,22 +15,30 @@ from secateur.resources import Worker
 from store.store import Store
 from worker.device import Device
 from worker.jobs import JobRunner
+from worker.nursery import Nursery
 
 log = structlog.get_logger()
 
 EVERY_S = 5.0
-PULSE = Path(tempfile.gettempdir()) / "secateur-worker"
-"""Touched at each announcement; the container's health check looks at its age."""
+PULSE = Path(tempfile.gettempdir()) / f"secateur-worker-{os.getpid()}"
+"""Touched at each announcement while there is a zygote; the container's health check looks at its age."""
 
 
 class Presence(threading.Thread):
     """Announces the worker every `EVERY_S` seconds and withdraws it at the end."""
 
     def __init__(
-        self, store: Store, device: Device, worker_id: str, runner: JobRunner, stopping: threading.Event
+        self,
+        store: Store,
+        nursery: Nursery,
+        device: Device,
+        worker_id: str,
+        runner: JobRunner,
+        stopping: threading.Event,
     ) -> None:
         super().__init__(name="presence", daemon=True)
         self._store = store
+        self._nursery = nursery
         self._device = device
         self._worker_id = worker_id
         self._runner = runner
@@ -40,11 +49,15 @@ class Presence(threading.Thread):
         while True:
             try:
                 self._store.workers.announce(self._card())
-                PULSE.touch()
+                if self._nursery.wait_ready(0):
+                    PULSE.touch()
             except Unavailable:
                 log.warning("record_unavailable", id=self._worker_id)
+            except OSError:
+                log.exception("no_pulse", path=str(PULSE))
             if self._stopping.wait(EVERY_S):
                 break
+        PULSE.unlink(missing_ok=True)
         try:
             self._store.workers.withdraw(self._worker_id)
         except Unavailable:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when a disk, a quota or RLIMIT_FSIZE is used up."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
+        failure = ctypes.get_errno()
+        raise OSError(failure, os.strerror(failure))
 
 
 def die_with_parent(parent: int) -> None:

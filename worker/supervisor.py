@@ -1,7 +1,7 @@
 """The supervisor: stands between one child and the record for as long as one claim lasts.
 
-Only it talks to Redis, and every write carries the claim's fence. It renews the lease, passes on what the child says,
-and ends the child when the job is cancelled, the lease is lost, or the child speaks of nothing sensible.
+Only it talks to Redis, and every write carries the claim's fence. It passes on what the child says, and ends the child
+when the job is cancelled, the lease is lost, or the child speaks of nothing sensible.
 """
 
 from __future__ import annotations
@@ -10,30 +10,37 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel
 
-from secateur.errors import FenceLost, SecateurError, Unavailable
+from secateur.errors import FenceLost, NoSpace, SecateurError, TookTooLong, Unavailable
 from store.leases import Claim
+from worker.lease import Lease
 from worker.nursery import Child, ChildLost, Nursery
 from worker.order import AnyMessage, InspectionOrder, JobOrder
+from worker.sandbox import FULL
 
 log = structlog.get_logger()
 
 TICK_S = 0.2
-PAUSE_S = 60.0
-RENEWALS_PER_LEASE = 20  # a cancelled job is told at the next renewal, so this also bounds how long a cancel takes
-CHILD_SHARE = 7 / 9  # of the lease: a child that hears nothing ends itself well before anybody else may claim
+MOST_PENDING = 1000
 
+Result = TypeVar("Result")
 Handlers = Mapping[type[BaseModel], Callable[[Any], bool]]
+
+
+class Stopped(Exception):
+    """The worker stops before the work is done; the claim goes back unburned."""
 
 
 class Supervision:
     """One claim, one child.
 
-    `handlers` maps a message's type to what publishes it under the fence and returns whether the claim is settled.
+    `handlers` maps a message's type to what publishes it under the fence and says whether the claim is settled; one may
+    be called again with the same message when Redis was away. When the worker stops, the child has `pause_s` seconds to
+    take a last checkpoint.
     """
 
     def __init__(
@@ -42,56 +49,75 @@ class Supervision:
         handlers: Handlers,
         lease_s: float,
         stopping: threading.Event,
-        timeout_s: float | None = None,
+        *,
+        pause_s: float,
+        timeout_s: float = float("inf"),
     ) -> None:
         self._claim = claim
         self._handlers = handlers
-        self._every_s = lease_s / RENEWALS_PER_LEASE
-        self._give_up_s = lease_s * CHILD_SHARE
         self._stopping = stopping
-        self._deadline_s = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
+        self._pause_s = pause_s
+        self._deadline_s = time.monotonic() + timeout_s
         self._pending: deque[AnyMessage] = deque()
-        self._confirmed_s = time.monotonic()
-        self._tried_s = self._confirmed_s
         self._paused_s: float | None = None
+        self._child: Child | None = None
+        self._lease = Lease(claim, lease_s, self._confirmed)
 
-    def run(self, nursery: Nursery, order: JobOrder | InspectionOrder) -> None:
+    def run(self, nursery: Nursery, order: Callable[[], JobOrder | InspectionOrder]) -> None:
         """Have the order done and settle the claim; nothing is raised, and no process is left."""
+        self._lease.start()
         try:
-            child = nursery.child(order)
-        except ChildLost as error:
-            self._settle(self._claim.lost, str(error))
-            return
-        try:
-            self._watch(child)
+            settle = self._outcome(nursery, order)
+            self._end_child()
+            if settle is not None:
+                self._patiently(settle)
         except FenceLost:
             log.warning("fence_lost", id=self._claim.id, fence=self._claim.fence)
-        except ChildLost as error:
-            log.warning("child_lost", id=self._claim.id, attempt=self._claim.attempt, reason=str(error))
-            self._settle(self._claim.lost, str(error))
-        except SecateurError as error:
-            log.warning("failed", id=self._claim.id, code=error.code, message=error.message)
-            self._settle(self._claim.fail, error)
         finally:
-            child.kill()
+            self._end_child()
+            self._lease.stop()
 
-    def _watch(self, child: Child) -> None:
+    def _outcome(self, nursery: Nursery, order: Callable[[], JobOrder | InspectionOrder]) -> Callable[[], None] | None:
+        """Do the work; how the claim is still to be settled, None where a handler has done it."""
+        claim = self._claim
+        try:
+            self._child = nursery.child(self._patiently(order))
+            return claim.cancelled if self._watch(self._child) else None
+        except FenceLost:
+            raise
+        except Stopped:
+            return claim.release
+        except ChildLost as error:
+            reason = str(error)
+            return lambda: claim.lost(reason)
+        except SecateurError as error:
+            failure: SecateurError = error
+        except OSError as error:
+            log.exception("disk_failed", id=claim.id)
+            failure = NoSpace() if error.errno in FULL else SecateurError()
+        except Exception:
+            log.exception("supervision_failed", id=claim.id)
+            failure = SecateurError()
+        log.warning("failed", id=claim.id, code=failure.code, reason=failure.message)
+        return lambda: claim.fail(failure)
+
+    def _watch(self, child: Child) -> bool:
+        """Until the claim is settled (False) or the job was cancelled (True)."""
         lost: ChildLost | None = None
-        while True:
-            if lost is None:
+        while not self._lease.cancel_asked.is_set():
+            if lost is None and len(self._pending) < MOST_PENDING:
                 try:
                     self._hear(child)
                 except ChildLost as error:
                     lost = error
             if self._publish():
-                return
+                return False
             if lost is not None and not self._pending:
                 raise lost
-            if self._renew(child):
-                child.kill()
-                self._claim.cancelled()
-                return
+            if self._lease.lost.is_set():
+                raise FenceLost
             self._mind_the_clock(child)
+        return True
 
     def _hear(self, child: Child) -> None:
         for message in child.messages(0 if self._pending else TICK_S):
@@ -102,47 +128,45 @@ class Supervision:
     def _publish(self) -> bool:
         while self._pending:
             message = self._pending[0]
+            handler = self._handlers.get(type(message))
+            if handler is None:
+                raise ChildLost(f"the process spoke of {message.type} out of turn")
             try:
-                settled = self._handlers[type(message)](message)
+                settled = handler(message)
             except Unavailable:
                 time.sleep(TICK_S)
                 return False
-            except KeyError as error:
-                raise ChildLost(f"the process spoke of {message.type} out of turn") from error
             self._pending.popleft()
             if settled:
                 return True
         return False
 
-    def _renew(self, child: Child) -> bool:
-        """Renew when it is time; whether the job was cancelled."""
-        now = time.monotonic()
-        if now - self._tried_s < self._every_s:
-            return False
-        self._tried_s = now
-        try:
-            standing = self._claim.renew()
-        except Unavailable:
-            if now - self._confirmed_s > self._give_up_s:
-                raise FenceLost() from None
-            return False
-        self._confirmed_s = now
-        child.renewed(now)
-        return standing.cancel_requested
-
     def _mind_the_clock(self, child: Child) -> None:
         now = time.monotonic()
         if now > self._deadline_s:
-            raise SecateurError("This took longer than the server allows.")
-        if self._stopping.is_set() and self._paused_s is None:
+            raise TookTooLong
+        if not self._stopping.is_set():
+            return
+        if self._paused_s is None:
             self._paused_s = now
             child.pause()
-        if self._paused_s is not None and now - self._paused_s > PAUSE_S:
-            child.kill()
-            raise ChildLost("the process did not pause in time")
+        if now - self._paused_s >= self._pause_s:
+            raise Stopped
 
-    def _settle(self, write: Callable[[Any], None], reason: Any) -> None:
-        try:
-            write(reason)
-        except (FenceLost, Unavailable) as error:
-            log.warning("left_to_the_reaper", id=self._claim.id, reason=error.code)
+    def _patiently(self, ask: Callable[[], Result]) -> Result:
+        """The answer, also when Redis is away for a moment; FenceLost when it is for longer than the lease allows."""
+        while True:
+            try:
+                return ask()
+            except Unavailable:
+                if not self._lease.holds:
+                    raise FenceLost from None
+                time.sleep(TICK_S)
+
+    def _confirmed(self, asked_s: float) -> None:
+        if self._child is not None:
+            self._child.renewed(asked_s)
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.kill()

@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 
 from worker.sandbox import die_with_parent
 
@@ -75,6 +76,8 @@ def _be_child(zygote: int, control: socket.socket, descriptor: int) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         control.close()
         code = child.main(socket.socket(fileno=descriptor))
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

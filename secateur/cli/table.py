@@ -37,8 +37,10 @@ def plain(text: str) -> Text:
     return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
 
 
-def figure(value: float, name: str) -> str:
+def figure(value: float | None, name: str) -> str:
     """A metric as people read it: accuracy in percent."""
+    if value is None:
+        return "not finite"
     return f"{value:.2%}" if name == "accuracy" else f"{value:.4g}"
 
 
@@ -68,7 +70,7 @@ def metric_table(metric: Metric) -> Table:
         "recovered (handed over)": metric.recovered,
     }
     for moment, value in moments.items():
-        drawn.add_row(moment, figure(value, metric.name), difference(value - metric.dense, metric.name))
+        drawn.add_row(moment, figure(value, metric.name), difference(value, metric))
     error = figure(metric.standard_error, metric.name)
     drawn.caption = (
         f"standard error of recovered: {error}; {'higher' if metric.higher_is_better else 'lower'} is better"
@@ -76,9 +78,12 @@ def metric_table(metric: Metric) -> Table:
     return drawn
 
 
-def difference(value: float, name: str) -> str:
-    """How far a metric is from the dense one; accuracy in points."""
-    return f"{100 * value:+.2f} points" if name == "accuracy" else f"{value:+.4g}"
+def difference(value: float | None, metric: Metric) -> str:
+    """How far a value is from the dense one; accuracy in points."""
+    if value is None:
+        return ""
+    far = value - metric.dense
+    return f"{100 * far:+.2f} points" if metric.name == "accuracy" else f"{far:+.4g}"
 
 
 def rounds_table(rounds: tuple[Round, ...], metric: Metric) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ class Case:
     arrays: dict[str, torch.Tensor]
     dynamic: Any = None
     output: int | str | None = None
+    exclude: tuple[str, ...] = ()
     kwargs: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
@@ -109,6 +110,13 @@ def _pruned() -> Case:
     return case
 
 
+def _pruned_beside() -> Case:
+    """Masks on a bias, which is never chosen, and on a layer that the spec of the test leaves out."""
+    case = _pruned()
+    prune.random_unstructured(case.module.get_submodule("fc"), "bias", amount=0.5)
+    return replace(case, exclude=("conv.*",))
+
+
 def _two_inputs() -> Case:
     left, right = images(6), images(5)
     batch = torch.export.Dim("batch", min=1, max=64)
@@ -152,6 +160,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "a dict": _dict,
     "tied weights": _tied,
     "torch's pruning attached": _pruned,
+    "masks on what is not chosen": _pruned_beside,
     "tiny BERT": lambda: _transformer("bert"),
     "tiny Llama": lambda: _transformer("llama", num_key_value_heads=2),
 }

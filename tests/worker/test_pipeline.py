@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from secateur.ids import new_id
+from secateur.report import finite
 from secateur.spec import JobSpec
 from tests.worker.networks import CASES, Case
 from worker import pipeline
 from worker.inspection import look
-from worker.order import AnyMessage, Checkpointed, Finished, InspectionOrder, JobOrder, Limits
+from worker.order import MESSAGE, AnyMessage, Checkpointed, Finished, InspectionOrder, JobOrder, Limits
 
 LIMITS = Limits(file_bytes=1 << 30, threads=1, lease_s=60, renewed_at_s=0)
 
@@ -40,7 +41,11 @@ def order(folder: Path, case: Case, **changes: Any) -> JobOrder:
         "model": new_id("mdl"),
         "data": {"train": data, "test": data, "validation": 0.25},
         "task": {"kind": "classification", "output": case.output},
-        "prune": {"target": {"kind": "sparsity", "amount": 0.6}, "schedule": {"kind": "iterative", "rounds": 2}},
+        "prune": {
+            "target": {"kind": "sparsity", "amount": 0.6},
+            "schedule": {"kind": "iterative", "rounds": 2},
+            "layers": {"exclude": case.exclude},
+        },
         "recover": {
             "kind": "fine_tune", "learning_rate": 0.01, "batch_size": 8, "epochs_per_round": 1, "epochs": 2,
         },
@@ -122,6 +127,47 @@ def test_two_runs_write_the_same_bytes(plain: Case, tmp_path: Path) -> None:
     run(first)
     run(second)
     assert digests(first) == digests(second)
+
+
+def test_masks_that_arrive_on_what_is_not_chosen_stay(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    case = CASES["masks on what is not chosen"]()
+    wanted = order(tmp_path, case)
+    run(wanted)
+    state = load_file(Path(wanted.folder) / "model.safetensors")
+    for name in ("conv.weight", "fc.bias"):
+        kept = case.module.state_dict()[f"{name}_mask"].bool()
+        assert not state[name][~kept].any(), name
+        assert state[name][kept].any(), name
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_without_its_checkpoint_a_job_begins_again_and_says_so(plain: Case, tmp_path: Path, damage: str) -> None:
+    whole = order(tmp_path, plain)
+    run(whole)
+    path = tmp_path / "checkpoint.safetensors"
+    if damage == "changed":
+        path.write_bytes(b"not what was written")
+    again = order(tmp_path, plain, checkpoint=str(path), checkpoint_sha256="0" * 64, attempt=2)
+    report = run(again).report
+    assert digests(again) == digests(whole)
+    assert any("began again" in note for note in report.notes)
+
+
+def test_the_report_crosses_the_line_with_numbers_that_are_not_finite(plain: Case, tmp_path: Path) -> None:
+    finished = run(order(tmp_path, plain))
+    metric = finished.report.metric.model_copy(update={"one_shot": finite(float("inf"))})
+    sent = finished.model_copy(update={"report": finished.report.model_copy(update={"metric": metric})})
+    assert MESSAGE.validate_json(sent.model_dump_json()) == sent
+
+
+def test_a_batch_size_that_cannot_be_timed_is_a_note(plain: Case, tmp_path: Path) -> None:
+    inputs = torch.export.Dim("batch", min=1, max=8)
+    case = Case(plain.module, plain.inputs, plain.arrays, dynamic={"x": {0: inputs}})
+    spec = {"finalize": {"latency": {"batch_sizes": [2, 32], "runs": 3}}}
+    report = run(order(tmp_path, case, spec=spec)).report
+    assert [row.batch for row in report.latency] == [2]
+    assert any("batch size 32" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("recover", ["fine_tune", "none"])
