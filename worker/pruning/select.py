@@ -1,4 +1,4 @@
-"""From weights to masks: score, rank each pool, drop exactly its share."""
+"""From weights to masks: score, rank each pool, drop exactly its share, and every zero that is there already."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def select(
     """Masks for the weights of all pools: of a pool with n entries, exactly round(amount * n) are dropped.
 
     What `masks` drop stays dropped and counts first, then exact zeros, then the smallest scores; ties go to the lowest
-    positions. Where more than that is masked already, nothing is added. The weights are not changed.
+    positions. Where more entries than that are masked or zero already, exactly those are dropped. The weights are not
+    changed.
     """
     selected: dict[str, Tensor] = {}
     for pool in pools:

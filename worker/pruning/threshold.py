@@ -37,6 +37,11 @@ class Cut(NamedTuple):
     ties: int
     tied: int
 
+    @classmethod
+    def at(cls, key: int, ties: int, tied: int) -> Cut:
+        """A cut through those that tie; where they are zeros all of them go, or training would revive the others."""
+        return cls(key, tied if key == 0 else ties, tied)
+
 
 class Near(NamedTuple):
     """What is near the cut in one chunk, as rows of neighbours: `keys` and `flags` [rows, width] from rows `where`."""
@@ -68,13 +73,15 @@ def count(amount: float, entries: int) -> int:
 def keep(ranked: Ranked, k: int, *, sample: int = SAMPLE) -> list[Tensor]:
     """Masks (True keeps) that drop the `k` smallest entries; ties go to the lowest positions.
 
-    Entries that are masked already come first: where there are `k` or more of them, nothing else goes. The masks are
-    new, contiguous and shaped as the scores.
+    Entries that are masked already come first, then exact zeros: all of them go, also where there are more than `k`,
+    and then nothing else. The masks are new, contiguous and shaped as the scores.
     """
     masks = [torch.empty(score.shape, dtype=torch.bool, device=score.device) for score in ranked.scores]
     if k <= ranked.masked:
-        for mask, before in zip(masks, ranked.masks, strict=True):
-            mask.fill_(True) if before is None else mask.copy_(before)
+        for mask, score, before in zip(masks, ranked.scores, ranked.masks, strict=True):
+            torch.ne(score, 0, out=mask)
+            if before is not None:
+                mask.bitwise_and_(before)
         return masks
     bracket = _bracket(ranked, k, sample)
     if bracket is None or not _select(ranked, k, *bracket, masks):
@@ -111,7 +118,7 @@ def _select(ranked: Ranked, k: int, low: int, high: int, masks: list[Tensor]) ->
     if not below < k <= below + inside.numel():
         return False
     key = int(inside.kthvalue(k - below).values)
-    cut = Cut(key, k - below - int((inside < key).count_nonzero()), int((inside == key).count_nonzero()))
+    cut = Cut.at(key, k - below - int((inside < key).count_nonzero()), int((inside == key).count_nonzero()))
     for mask, near, kept in zip(ranked.split(masks), found, _kept((near.keys for near in found), cut), strict=True):
         near.write(mask, kept)
     return True
@@ -129,7 +136,7 @@ def _digits(ranked: Ranked, k: int) -> Cut:
         tied = int(histogram[digit])
         rank -= int(upto[digit]) - tied
         low += digit << bits
-    return Cut(low, rank, tied)
+    return Cut.at(low, rank, tied)
 
 
 def _histogram(ranked: Ranked, low: int, shift: int, width: int) -> Tensor:

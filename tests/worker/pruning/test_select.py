@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,8 @@ from torch.nn.utils import prune
 from secateur.layers import choose
 from worker.pruning.allocation import SCOPES, Pool, rounds, sparsity
 from worker.pruning.importance import IMPORTANCE, random
-from worker.pruning.masks import apply, nested, zeros
+from worker.pruning.masked import Masked
+from worker.pruning.masks import Masks, apply
 from worker.pruning.select import select
 from worker.pruning.threshold import count
 
@@ -31,16 +34,30 @@ def weights(draw: st.DrawFn) -> dict[str, Tensor]:
 
 
 def reference(weights: dict[str, Tensor], amount: float, scope: str) -> dict[str, Tensor]:
-    """The masks of torch.nn.utils.prune."""
+    """The masks of torch.nn.utils.prune, asked for the exact zeros where there are more of them than `amount` takes."""
     holders = {name: nn.Module() for name in weights}
     for name, holder in holders.items():
         holder.register_parameter("weight", nn.Parameter(weights[name].clone()))
         if scope == "layer":
-            prune.l1_unstructured(holder, "weight", amount)
+            prune.l1_unstructured(holder, "weight", dropping({name: weights[name]}, amount))
     if scope == "global":
         pairs = [(holder, "weight") for holder in holders.values()]
-        prune.global_unstructured(pairs, pruning_method=prune.L1Unstructured, amount=amount)
+        prune.global_unstructured(pairs, pruning_method=prune.L1Unstructured, amount=dropping(weights, amount))
     return {name: holder.get_buffer("weight_mask").bool() for name, holder in holders.items()}
+
+
+def dropping(weights: dict[str, Tensor], amount: float) -> int:
+    """How many entries go."""
+    return max(count(amount, sum(weight.numel() for weight in weights.values())), zeros_in(weights.values()))
+
+
+def zeros_in(tensors: Iterable[Tensor]) -> int:
+    return sum(int((tensor == 0).sum()) for tensor in tensors)
+
+
+def nested(inner: Masks, outer: Masks) -> bool:
+    """Whether `inner` keeps nothing that `outer` has dropped."""
+    return all(not bool((inner[name] & ~mask).any()) for name, mask in outer.items())
 
 
 def dropped(weights: dict[str, Tensor], masks: dict[str, Tensor], names: list[str]) -> Tensor:
@@ -66,7 +83,7 @@ def test_rounds_are_nested_and_each_is_exact(
 ) -> None:
     curve = data.draw(st.sampled_from(["linear", "cubic", "geometric"]))
     pools = SCOPES[scope](dict.fromkeys(weights), amount)
-    before, present = None, [sum(zeros({n: weights[n] for n in pool.names}).values()) for pool in pools]
+    before, present = None, [zeros_in(weights[name] for name in pool.names) for pool in pools]
     for number, step in enumerate(rounds(pools, weights, number=4, curve=curve)):
         masks = select(weights, step, importance=IMPORTANCE[kind], masks=before, seed=7)
         assert before is None or nested(masks, before)
@@ -97,6 +114,39 @@ def test_each_pool_grows_from_its_own_zeros() -> None:
 def test_more_masked_than_asked_for_stays_as_it_is() -> None:
     masks = {"a": torch.tensor([False, False, True, True])}
     assert torch.equal(select({"a": torch.ones(4)}, [Pool(("a",), 0.25)], masks=masks)["a"], masks["a"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(weights(), AMOUNTS, st.sampled_from(["global", "layer"]), st.sampled_from(list(IMPORTANCE)), st.booleans())
+def test_every_zero_that_came_goes(
+    weights: dict[str, Tensor], amount: float, scope: str, kind: str, some_masked: bool
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    before = {n: torch.rand(w.shape, generator=generator) < 0.7 for n, w in list(weights.items())[:some_masked]}
+    masks = select(weights, SCOPES[scope](dict.fromkeys(weights), amount), importance=IMPORTANCE[kind], masks=before)
+    gone = {name: (weight == 0) | ~before.get(name, torch.tensor(True)) for name, weight in weights.items()}
+    assert not any(bool((masks[name] & gone[name]).any()) for name in weights)
+    for names in [list(weights)] if scope == "global" else [[name] for name in weights]:
+        entries = sum(weights[name].numel() for name in names)
+        expected = max(count(amount, entries), sum(int(gone[name].sum()) for name in names))
+        assert zeros_in(masks[name] for name in names) == expected
+
+
+@pytest.mark.parametrize("kind", list(IMPORTANCE))
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_fine_tuning_revives_no_zero_that_came(kind: str, scope: str) -> None:
+    layer = nn.Linear(40, 40)
+    with torch.no_grad():
+        layer.weight[torch.rand(40, 40, generator=torch.Generator().manual_seed(0)) < 0.7] = 0.0
+    came = layer.weight == 0
+    masks = select({"w": layer.weight}, SCOPES[scope]({"w": None}, 0.5), importance=IMPORTANCE[kind])
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    with Masked({"w": layer.weight}, masks, optimizer):
+        for _ in range(3):
+            optimizer.zero_grad()
+            (layer(torch.randn(8, 40)) - 1).square().sum().backward()
+            optimizer.step()
+    assert torch.equal(layer.weight == 0, came)
 
 
 def test_random_is_seeded_and_differs_by_name() -> None:
