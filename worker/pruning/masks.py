@@ -25,35 +25,6 @@ def apply(weights: Mapping[str, Tensor], masks: Masks) -> None:
         clear(weights[name], mask)
 
 
-@torch.no_grad()
-def commit(weights: Mapping[str, Tensor], masks: Masks) -> dict[str, Tensor]:
-    """The weights with their masks made permanent, as `torch.nn.utils.prune.remove` does; the masks are needed no more.
-
-    New contiguous tensors where there is a mask, the same tensors elsewhere; the inputs keep their values.
-    """
-    committed = {name: weight.detach() for name, weight in weights.items()}
-    for name, mask in masks.items():
-        committed[name] = committed[name].clone(memory_format=torch.contiguous_format)
-        clear(committed[name], mask)
-    return committed
-
-
-def zeros(tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many entries of each weight are exactly zero, or of each mask are False."""
-    return {name: tensor.numel() - int(tensor.count_nonzero()) for name, tensor in tensors.items()}
-
-
-def merge(first: Masks, second: Masks) -> dict[str, Tensor]:
-    """Masks that keep what both keep."""
-    both = {name: mask & second[name] for name, mask in first.items() if name in second}
-    return {**first, **second, **both}
-
-
-def nested(inner: Masks, outer: Masks) -> bool:
-    """Whether `inner` keeps nothing that `outer` has dropped: true of each round and the one before."""
-    return all(name in inner and not bool((inner[name] & ~mask).any()) for name, mask in outer.items())
-
-
 def bits(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask as integers as wide as `dtype`: all bits set where it keeps, none where it does not."""
     return mask.to(INTEGERS[dtype]).neg_()

@@ -30,7 +30,6 @@ def measure_latency(
     batch_sizes: Iterable[int],
     runs: int,
     device: torch.device,
-    on_batch_size: Callable[[int], None] | None = None,
 ) -> tuple[Latency, ...]:
     """Times both programs on `inputs(batch)`, one after the other in an order drawn anew for each of `runs` pairs.
 
@@ -39,12 +38,10 @@ def measure_latency(
     """
     dense.set_training(False)
     pruned.set_training(False)
-    rows = []
-    for batch in batch_sizes:
-        rows.append(_measure(dense, pruned, tuple(tensor.to(device) for tensor in inputs(batch)), batch, runs, device))
-        if on_batch_size is not None:
-            on_batch_size(batch)
-    return tuple(rows)
+    return tuple(
+        _measure(dense, pruned, tuple(tensor.to(device) for tensor in inputs(batch)), batch, runs, device)
+        for batch in batch_sizes
+    )
 
 
 @torch.no_grad()
