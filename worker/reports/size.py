@@ -21,15 +21,15 @@ def measure_size(
     parameters: Collection[str],
     artifacts: Mapping[str, int],
 ) -> Size:
-    """Sizes of a network from its tensors before and after: parameters and buffers, each once.
+    """Sizes of a network from its tensors before and after: parameters and buffers, tied ones once.
 
     `parameters` names those that are parameters; `artifacts` are the bytes of each file handed over. `gzip_bytes` is
     left empty for networks of more than 512 MB, whose compression would take minutes.
     """
-    dense_bytes = sum(tensor.nbytes for tensor in dense.values())
+    dense_bytes = sum(tensor.nbytes for tensor in _distinct(dense.values()))
     compressed = {}
     if dense_bytes <= GZIP_LIMIT_BYTES:
-        compressed = {"dense": gzip_bytes(dense.values()), "pruned": gzip_bytes(pruned.values())}
+        compressed = {"dense": gzip_bytes(_distinct(dense.values())), "pruned": gzip_bytes(_distinct(pruned.values()))}
     return Size(
         parameters=sum(pruned[name].numel() for name in parameters),
         nonzero=sum(int(torch.count_nonzero(pruned[name])) for name in parameters),
@@ -48,3 +48,8 @@ def gzip_bytes(tensors: Iterable[torch.Tensor]) -> int:
         for start in range(0, len(content), CHUNK_BYTES):
             length += len(gzip.compress(content[start : start + CHUNK_BYTES].tobytes()))
     return length + len(gzip.flush())
+
+
+def _distinct(tensors: Iterable[torch.Tensor]) -> Collection[torch.Tensor]:
+    """Each tensor once: a state dict holds a tied one under all its names, as views of the same memory."""
+    return {(tensor.data_ptr(), tensor.shape, tensor.stride()): tensor for tensor in tensors}.values()

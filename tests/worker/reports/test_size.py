@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 import torch
+from torch import nn
 
 from worker.reports import size
 from worker.reports.size import gzip_bytes, measure_size
@@ -36,6 +37,22 @@ def test_zeros_shrink_the_compressed_size_and_nothing_else() -> None:
     assert found.dense_bytes == sum(tensor.nbytes for tensor in pruned.values())
     assert found.gzip_bytes["pruned"] < 0.2 * found.gzip_bytes["dense"]
     assert found.artifacts == {"model.pt2": 7}
+
+
+def test_a_tied_tensor_counts_once() -> None:
+    tied = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16, bias=False))
+    tied[2].weight = tied[0].weight
+    state = tied.state_dict()
+    found = measure_size(state, state, [name for name, _ in tied.named_parameters()], {})
+    assert found.dense_bytes == 4 * (16 * 16 + 16)
+    assert found.parameters == 16 * 16 + 16
+    assert found.gzip_bytes["dense"] == gzip_bytes(tied.parameters())
+
+
+def test_parts_of_one_memory_count_each() -> None:
+    rows = torch.randn(4, 8)
+    parts = {"first": rows[0], "second": rows[1], "across": rows[:1, ::2]}
+    assert measure_size(parts, parts, [], {}).dense_bytes == 4 * (8 + 8 + 4)
 
 
 def test_compression_is_left_out_for_huge_networks(monkeypatch: pytest.MonkeyPatch) -> None:
