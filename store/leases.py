@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -10,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic_core import to_json
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, Unavailable
 from secateur.inspection import Inspection
 from secateur.report import Report
 from secateur.resources import Artifact, Dataset, EventType, Job, Model
@@ -48,6 +49,8 @@ class Claim:
         self._queue = row["queue"]
         self._fence = row["fence"]
         self._said_progress = -1.0
+        self._writes = 0
+        self._unconfirmed: dict[str, Any] | None = None
         self.id = row["id"]
         self.fence = int(self._fence)
         self.attempt = int(row["attempts"])
@@ -155,7 +158,12 @@ class Claim:
     def _write(
         self, fields: Mapping[str, str], kind: EventType | None = None, data: Mapping[str, Any] | None = None
     ) -> None:
-        self._run("write", fields=fields, type=kind, data=None if kind is None else _json(data))
+        what = {"fields": dict(fields), "type": kind, "data": None if kind is None else _json(data)}
+        if what != self._unconfirmed:  # else it is tried again, and may have been carried out: the same number
+            self._writes += 1
+            self._unconfirmed = what
+        self._run("write", number=self._writes, **what)
+        self._unconfirmed = None
 
     def _run(self, script: str, **arguments: Any) -> dict[str, Any]:
         return self._scripts.run(script, id=self.id, fence=self._fence, **arguments)
@@ -168,6 +176,7 @@ class Leases:
         self._scripts = scripts
         self._holds = holds
         self._wake = wake
+        self._unanswered: dict[tuple[str, ...], str] = {}
 
     def claim_job(self, worker_id: str, queues: Sequence[str]) -> Claim | None:
         """The best job of these queues: the highest priority, then the oldest; None where none waits."""
@@ -179,7 +188,13 @@ class Leases:
 
     def _claim(self, worker_id: str, queues: Sequence[str]) -> Claim | None:
         asked_at_s = time.monotonic()  # before the lease begins on Redis' clock, so the owner never overrates it
-        row = self._scripts.run("claim", worker=worker_id, queues=list(queues)).get("row")
+        whose = (worker_id, *queues)
+        nonce = self._unanswered.pop(whose, None) or secrets.token_hex(16)
+        try:
+            row = self._scripts.run("claim", worker=worker_id, queues=list(queues), nonce=nonce).get("row")
+        except Unavailable:
+            self._unanswered[whose] = nonce
+            raise
         return None if row is None else Claim(self._scripts, self._holds, self._wake, row, asked_at_s)
 
 

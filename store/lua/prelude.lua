@@ -18,6 +18,7 @@ local function blob_key(sha256) return NAMESPACE .. 'blob:' .. sha256 end
 local function held_key(id) return NAMESPACE .. 'held:' .. id end
 local function idempotency_key(key) return NAMESPACE .. 'idempotency:' .. key end
 local function worker_key(id) return NAMESPACE .. 'worker:' .. id end
+local function claim_key(nonce) return NAMESPACE .. 'claim:' .. nonce end
 
 local function whole(number) return string.format('%.0f', number) end
 
@@ -153,6 +154,13 @@ local function stale(id, fence)
   local lease_until = redis.call('ZSCORE', LEASES, id)
   if lease_until and tonumber(lease_until) > now_ms() and get(id, 'fence') == fence then return nil end
   return refuse('fence_lost', nil, {id = id, fence = tonumber(fence)})
+end
+
+-- The lease runs anew.
+local function extend(id)
+  local now = now_ms()
+  set(id, 'heartbeat_ms', whole(now))
+  redis.call('ZADD', LEASES, whole(now + CONFIG.lease_ms), id)
 end
 
 local function earlier(key, fingerprint)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from secateur.errors import FenceLost, Unavailable, WrongState
 from secateur.resources import Artifact
 from secateur.states import JobState, Stage, UploadState
 from store.leases import Claim
+from store.scripts import Scripts
 from store.store import Store
 from tests.store.samples import DATASET, MODEL, ready_spec, report, upload
 
@@ -236,6 +238,91 @@ def test_what_the_owner_says_is_shown(store: Store) -> None:
     assert progress[-1] == {"loss": None, "fraction": 1.0}
     assert events[-1].data == {"accuracy": 0.5}
     assert {event.attempt for event in events[1:]} == {1}
+
+
+class Flaky:
+    """Scripts whose next answers are lost on their way: what was asked for is done, and the asker does not know."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self.scripts = scripts
+        self.lost = 0
+
+    def run(self, name: str, **arguments: Any) -> dict[str, Any]:
+        answer = self.scripts.run(name, **arguments)
+        if self.lost:
+            self.lost -= 1
+            raise Unavailable
+        return answer
+
+
+@pytest.fixture
+def flaky(store: Store) -> Flaky:
+    store.leases._scripts = flaky = Flaky(store.leases._scripts)  # type: ignore[assignment]
+    return flaky
+
+
+def test_a_write_that_is_tried_again_happens_once(store: Store, flaky: Flaky) -> None:
+    queued(store)
+    claim = claimed(store)
+    writes: list[Callable[[], object]] = [
+        lambda: claim.stage(Stage.PRUNE, 1),
+        lambda: claim.progress(0.5, {"loss": 1.0}),
+        lambda: claim.event("metric", {"accuracy": 0.5}),
+        lambda: claim.event("metric", {"accuracy": 0.5}),
+        lambda: claim.save_checkpoint("jobs/x", "0" * 64, {"round": 1}),
+    ]
+    for write in writes:
+        flaky.lost = 2
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                write()
+        write()
+    said = [event.type for event in store.events.page(claim.id).data][2:]
+    assert said == ["stage", "progress", "metric", "metric", "checkpoint"]
+    assert store.jobs.get(claim.id).progress == 0.5
+
+
+def test_another_write_may_follow_one_without_an_answer(store: Store, flaky: Flaky, expire: Expire) -> None:
+    queued(store)
+    for attempt in (1, 2):
+        claim = claimed(store)
+        flaky.lost = 1
+        with pytest.raises(Unavailable):
+            claim.progress(0.25)
+        claim.progress(0.75)
+        progress = [
+            e.data["fraction"]
+            for e in store.events.page(claim.id).data
+            if e.attempt == attempt and e.type == "progress"
+        ]
+        assert progress == [0.25, 0.75]
+        expire(claim.id)
+
+
+def test_a_claim_without_an_answer_is_the_same_when_it_is_asked_for_again(store: Store, flaky: Flaky) -> None:
+    first, second = queued(store), queued(store)
+    flaky.lost = 2
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            claimed(store)
+    claim = claimed(store)
+    assert (claim.id, claim.attempt) == (first, 1)
+    claim.renew()
+    assert store.jobs.get(second).state == JobState.QUEUED
+    assert claimed(store).id == second
+
+
+def test_a_claim_without_an_answer_goes_to_others_once_its_lease_has_run_out(
+    store: Store, flaky: Flaky, expire: Expire
+) -> None:
+    first = queued(store)
+    flaky.lost = 1
+    with pytest.raises(Unavailable):
+        claimed(store)
+    expire(first)
+    other = claimed(store, "other")
+    assert (other.id, other.attempt) == (first, 2)
+    assert store.leases.claim_job("w", ["cpu", "any"]) is None
 
 
 def test_uploads_are_inspected_in_order_and_rejected_after_the_last_attempt(store: Store, expire: Expire) -> None:

@@ -46,7 +46,9 @@ def test_a_job_that_was_just_called_is_not_called_again(store: Store, raw: redis
 
 
 @pytest.mark.parametrize("end", ["released", "noticed", "silent"])
-def test_a_job_that_waits_again_is_called_for_at_once(store_settings: StoreSettings, raw: redis.Redis, end: str) -> None:
+def test_a_job_that_waits_again_is_called_for_at_once(
+    store_settings: StoreSettings, raw: redis.Redis, end: str
+) -> None:
     store = Store.open(store_settings.model_copy(update={"wake_after_s": 600, "lease_s": 600}))
     store.jobs.create(ready_spec(store))
     claim = store.leases.claim_job("w", ["any"])
