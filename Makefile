@@ -49,6 +49,9 @@ compose-down: ## stop the containers; the volumes stay
 	docker compose down
 
 bench: $(INSTALLED) ## measure every number that the README gives
+	$(BIN)/python -m benchmarks.thresholds
+	$(BIN)/python -m benchmarks.masked_step
+	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.demo_seeds
 
 clean: ## remove the environment and all caches; data in var/ stays
