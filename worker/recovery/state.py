@@ -10,7 +10,6 @@ import torch
 from torch.optim import Optimizer
 
 SEPARATOR = "/"
-MOMENTS = "optimizer"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from secateur.errors import Diverged, EmptyDataset
 from worker.recovery.best import Best, tensors_of
@@ -35,13 +35,11 @@ class Outcome:
     """What a round of training brought, on the validation data.
 
     `best_epoch` is the one whose weights the program has now, 0 for those from before. `state` goes into the next
-    round, which takes the optimizer's memory from it unless that is reset.
+    round: it holds the optimizer's memory, and no tensor where that is reset.
     """
 
-    pruned: Score
     recovered: Score
     best_epoch: int
-    epochs: int
     state: TrainState
 
 
@@ -52,6 +50,8 @@ def fine_tune(
     round_index: int,
     epochs: int,
     state: TrainState | None = None,
+    *,
+    pruned: Score | None = None,
     on_step: Callable[[Moment], None] | None = None,
     on_epoch: Callable[[Moment, Score], None] | None = None,
 ) -> Outcome:
@@ -61,8 +61,10 @@ def fine_tune(
     before count. Parameters and buffers (the statistics of batch norm) are put back. All floating-point parameters
     are trained, frozen or not in the upload; those without a gradient stay as they are.
 
-    `state` from the same round resumes it bit for bit, from the round before it hands over the optimizer. The order of
-    the examples depends on (seed, round, epoch), random operators on (seed, round, step): neither on what ran before.
+    `pruned` is the score of the weights from before; without it they are evaluated first. `state` from the same round
+    resumes it bit for bit, from the round before it hands over the optimizer; it is let go before training begins. The
+    order of the examples depends on (seed, round, epoch), random operators on (seed, round, step): neither on what ran
+    before.
 
     Raises Diverged, OutOfMemory, EmptyDataset, DataMismatch.
     """
@@ -71,7 +73,13 @@ def fine_tune(
     with memory_errors():
         stepper = _stepper(program, course, round_index, epochs, state)
         with stepper.guarded(guard):
-            return _Round(program, course, stepper, round_index, epochs, state).run(on_step, on_epoch)
+            run = _Round(program, course, stepper, round_index, epochs)
+            if state is not None and state.round_index == round_index:
+                run.resume(state)
+            else:
+                run.begin(pruned)
+            del state  # or its tensors would stay in memory for as long as the round takes
+            return run.train(on_step, on_epoch)
 
 
 def _stepper(program: Trainable, course: Course, round_index: int, epochs: int, state: TrainState | None) -> Stepper:
@@ -90,38 +98,27 @@ def _stepper(program: Trainable, course: Course, round_index: int, epochs: int, 
 class _Round:
     """One round under way: `scored` epochs are behind it, their best is kept."""
 
-    def __init__(
-        self,
-        program: Trainable,
-        course: Course,
-        stepper: Stepper,
-        round_index: int,
-        epochs: int,
-        state: TrainState | None,
-    ) -> None:
+    scored: int
+    best: Best
+
+    def __init__(self, program: Trainable, course: Course, stepper: Stepper, round_index: int, epochs: int) -> None:
         self.program, self.course, self.stepper = program, course, stepper
         self.round_index, self.epochs = round_index, epochs
-        if state is not None and state.round_index == round_index:
-            self._resume(state)
-        else:
-            self._begin()
 
-    def _begin(self) -> None:
+    def begin(self, pruned: Score | None) -> None:
         self.scored = 0
-        self.pruned = self._evaluate()
-        self.best = Best.before(self.program, self.pruned, self.course.objective.higher_is_better)
+        score = self._evaluate() if pruned is None else pruned
+        self.best = Best.before(self.program, score, self.course.objective.higher_is_better)
 
-    def _resume(self, state: TrainState) -> None:
+    def resume(self, state: TrainState) -> None:
         best = state.facts["best"]
         tensors = {name: tensor.to(self.course.device) for name, tensor in state.part("best").items()}
-        self.scored, self.pruned = state.facts["scored"], Score(**state.facts["pruned"])
+        self.scored = state.facts["scored"]
         self.best = Best(Score(**best["score"]), best["epoch"], tensors, self.course.objective.higher_is_better)
 
-    def run(
+    def train(
         self, on_step: Callable[[Moment], None] | None, on_epoch: Callable[[Moment, Score], None] | None
     ) -> Outcome:
-        if self.best is None:
-            self._begin()
         while self.scored < self.epochs:
             self._train_epoch(on_step)
             score = self._evaluate()
@@ -133,8 +130,9 @@ class _Round:
                 on_epoch(self._moment(self.scored), score)
         self.best.put_back(self.program)
         self.program.set_training(False)
-        left = TrainState(pack(optimizer=self.stepper.moments()), {"round": self.round_index})
-        return Outcome(self.pruned, self.best.score, self.best.epoch, self.epochs, left)
+        moments = {} if self.course.spec.reset_optimizer else self.stepper.moments()
+        left = TrainState(pack(optimizer=moments), {"round": self.round_index})
+        return Outcome(self.best.score, self.best.epoch, left)
 
     def _train_epoch(self, on_step: Callable[[Moment], None] | None) -> None:
         train, size, batches = self.course.train, self.course.spec.batch_size, self.course.batches()
@@ -163,5 +161,5 @@ class _Round:
             masters=self.stepper.masters.copies,
             optimizer=self.stepper.moments(),
         )
-        scores = {"pruned": asdict(self.pruned), "best": self.best.facts(), "scored": self.scored}
+        scores = {"best": self.best.facts(), "scored": self.scored}
         return TrainState(tensors, {"round": self.round_index, **self.stepper.facts(), **scores})

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from secateur.spec.recover import AdamW, FineTune, Sgd
 from secateur.spec.task import Classification, Regression
 from worker.recovery.course import Course
 from worker.recovery.data import Dataset, Subset
-from worker.recovery.objective import objective_for
+from worker.recovery.evaluate import evaluate
+from worker.recovery.objective import Score, objective_for
 from worker.recovery.order import permutation
 from worker.recovery.state import TrainState
 from worker.recovery.train import Moment, fine_tune
@@ -76,6 +78,10 @@ def weights_of(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def score_of(program: Any, course: Course) -> Score:
+    return evaluate(program, course.validation, course.objective, course.spec.batch_size, CPU)
 
 
 def plain_loop(
@@ -143,15 +149,17 @@ def test_training_helps_and_leaves_the_best_epoch_with_its_statistics(
 ) -> None:
     module = network()
     after: list[tuple[float, dict[str, torch.Tensor]]] = []
+    chosen = course()
+    pruned = score_of(program_of(module), chosen)
     outcome = fine_tune(
         program_of(module),
-        course(),
+        chosen,
         guarding(masks_of(module)),
         0,
         8,
         on_epoch=lambda _, score: after.append((score.value, weights_of(module))),
     )
-    assert outcome.recovered.value > outcome.pruned.value
+    assert outcome.recovered.value > pruned.value
     assert outcome.recovered.value == max(value for value, _ in after)
     assert equal(weights_of(module), after[outcome.best_epoch - 1][1])
     assert not module.training
@@ -163,10 +171,10 @@ def test_training_that_does_harm_is_undone(
 ) -> None:
     module = network()
     fine_tune(program_of(module), course(), guarding({}), 0, 20)
-    before = weights_of(module)
+    before, pruned = weights_of(module), score_of(program_of(module), course())
     outcome = fine_tune(program_of(module), course(learning_rate=50.0), guarding({}), 1, epochs)
     assert outcome.best_epoch == 0
-    assert outcome.recovered == outcome.pruned
+    assert outcome.recovered == pruned
     assert equal(weights_of(module), before)
 
 
@@ -183,6 +191,7 @@ CASES = [
     ("adamw", torch.float32, "regression", True),
     ("adamw", torch.bfloat16, "classification", False),
     ("sgd", torch.float16, "classification", True),
+    ("adamw", torch.float16, "classification", True),
 ]
 
 
@@ -223,13 +232,68 @@ def test_a_killed_round_ends_like_an_undisturbed_one(
     torch.manual_seed(999)
     got = fine_tune(program_of(resumed), chosen, guard, 1, 3, read_state(tmp_path / "state"))
     assert equal(weights_of(resumed), weights_of(undisturbed))
-    assert (got.best_epoch, got.pruned, got.recovered) == (expected.best_epoch, expected.pruned, expected.recovered)
+    assert (got.best_epoch, got.recovered) == (expected.best_epoch, expected.recovered)
     assert equal(got.state.tensors, expected.state.tensors)
 
 
 def read_state(path: Path) -> TrainState:
     with safe_open(path, "pt") as file:
         return TrainState({name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["facts"]))  # noqa: SIM118
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_moments_leave_the_round_only_where_the_next_one_reads_them(
+    course: Callable[..., Course], program_of: Any, guarding: Any, reset: bool
+) -> None:
+    chosen = course(optimizer=RECIPES["adamw"], reset_optimizer=reset)
+    state = fine_tune(program_of(network()), chosen, guarding({}), 4, 1).state
+    assert state.round_index == 4
+    assert bool(state.tensors) is not reset
+
+
+def test_a_known_score_is_not_measured_again(course: Callable[..., Course], program_of: Any, guarding: Any) -> None:
+    class Counting(nn.Sequential):
+        evaluated = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.evaluated += not self.training
+            result: torch.Tensor = super().forward(x)
+            return result
+
+    results = []
+    for known in (False, True):
+        module = Counting(*network())
+        pruned = score_of(program_of(module), course()) if known else None
+        module.evaluated = 0
+        outcome = fine_tune(program_of(module), course(), guarding({}), 0, 2, pruned=pruned)
+        assert module.evaluated == 2 * (2 if known else 3)
+        results.append((outcome.recovered, outcome.best_epoch))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_state_is_let_go_before_training_begins(
+    tmp_path: Path, course: Callable[..., Course], program_of: Any, guarding: Any, resumed: bool
+) -> None:
+    chosen = course(optimizer=RECIPES["adamw"], reset_optimizer=False)
+
+    def save(moment: Moment, *_: Any) -> None:
+        state = moment.state()
+        save_file(state.tensors, tmp_path / "state", {"facts": json.dumps(state.facts)})
+
+    fine_tune(program_of(network()), chosen, guarding({}), 1, 2, on_epoch=save)
+    states = [read_state(tmp_path / "state")]
+    watched = [ref(tensor) for name, tensor in states[0].tensors.items() if name.startswith(("program", "optimizer"))]
+    alive: list[bool] = []
+
+    def look(_: Moment) -> None:
+        alive.append(any(tensor() is not None for tensor in watched))
+
+    later = 1 if resumed else 2
+    fine_tune(program_of(network()), chosen, guarding({}), later, 3, states.pop(), on_step=look)
+    assert watched
+    assert alive
+    assert not any(alive)
 
 
 def test_dropout_is_alive_and_seeded(course: Callable[..., Course], program_of: Any, guarding: Any) -> None:
