@@ -6,19 +6,24 @@ import json
 import shutil
 from pathlib import Path
 
+import structlog
+
 from secateur.errors import NotFound, SecateurError, Unavailable
 from secateur.ids import new_id
 from secateur.report import Report
 from secateur.resources import Artifact, Job, Page, Validation
 from secateur.spec import Device, JobSpec
 from secateur.states import JobState
+from store.hearsay import failure
 from store.holds import Holds
 from store.idempotency import IdempotencyKey
 from store.judge import Judge
-from store.records import to_job, to_page
+from store.records import Unreadable, to_job, to_page
 from store.scripts import Scripts
 from store.settings import StoreSettings
 from store.wake import Wake
+
+log = structlog.get_logger()
 
 QUEUE_OF: dict[Device, str] = {"auto": "any", "cpu": "cpu", "cuda": "cuda"}
 TRIES = 5
@@ -134,6 +139,8 @@ class Jobs:
                 self._admit(self.get(job_id))
             except NotFound:
                 continue
+            except Unreadable as error:
+                log.warning("not_admitted", id=job_id, reason=error.message)
 
     def folder(self, job_id: str) -> Path:
         """Where the attempts of a job keep their files while it runs."""
@@ -146,7 +153,7 @@ class Jobs:
         except Unavailable:
             raise
         except SecateurError as error:
-            self._scripts.run("admit", id=job.id, failure=json.dumps(error.to_dict()))
+            self._scripts.run("admit", id=job.id, failure=failure(error))
             return
         if self._scripts.run("admit", id=job.id)["admitted"]:
             self._wake.job(job.id, QUEUE_OF[job.spec.device])

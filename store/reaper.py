@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import threading
 
 import structlog
 
-from secateur.errors import NotFound, SecateurError, Unavailable
-from secateur.states import is_terminal
+from secateur.errors import SecateurError, Unavailable
 from store.blobs import Blobs
 from store.connection import Connection
 from store.epoch import Epoch
+from store.folders import Folders
 from store.holds import Holds
 from store.jobs import Jobs
 from store.scripts import Scripts
@@ -26,7 +25,6 @@ BATCH = 100
 CALLS = 10
 STALE_S = 3600.0
 CLEAN_EVERY_S = 3600
-SETTLING_S = 60.0
 
 
 class Reaper:
@@ -48,7 +46,7 @@ class Reaper:
         self._blobs = blobs
         self._jobs = jobs
         self._wake = wake
-        self._folder = settings.data_dir / "jobs"
+        self._folders = Folders(connection, scripts, settings)
         self._turn = f"{settings.namespace}:reaper"
         self._cleaned = f"{settings.namespace}:cleaned"
         self._epoch = Epoch(connection, settings)
@@ -102,16 +100,4 @@ class Reaper:
         """Remove what the record does not need any more, and what it never heard of."""
         if self._connection.set(self._cleaned, "1", nx=True, ex=CLEAN_EVERY_S):
             self._holds.drop_unheld(STALE_S)
-        for folder in sorted(self._folder.glob("job_*")):
-            if self._over(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _over(self, job_id: str) -> bool:
-        """Whether the job ended so long ago that no process of it can still be writing."""
-        try:
-            job = self._jobs.get(job_id)
-        except NotFound:
-            return False  # a delete is under way, or somebody else put this here
-        if not is_terminal(job.state) or job.finished_at is None:
-            return False
-        return (self._connection.now() - job.finished_at).total_seconds() > SETTLING_S
+        self._folders.sweep(STALE_S)

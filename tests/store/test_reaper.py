@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
@@ -127,6 +128,71 @@ def test_a_job_fails_when_the_inspection_of_its_model_kills_every_worker(
     assert "worker_lost" in failed.error.message
 
 
+def made(path: Path, *, old: bool) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    if old:
+        for touched in (path, path.parent):
+            os.utime(touched, (0, 0))
+    return path
+
+
+def test_folders_that_nobody_owns_go_when_they_are_old(store: Store, raw: redis.Redis) -> None:
+    root = store.settings.data_dir
+    store.reaper.sweep()
+    old = [made(root / "inspections/3/data.safetensors", old=True), made(root / "jobs/job_gone/x", old=True)]
+    busy = made(root / "inspections/4/data.safetensors", old=True)
+    new = [busy, made(root / "inspections/5/data", old=False), made(root / "jobs/job_new/x", old=False)]
+    os.utime(busy)
+    raw.set(f"{store.settings.namespace}:epoch", "of another Redis", get=True)
+    store.reaper.sweep()
+    assert all(path.exists() for path in (*old, *new)), "these may belong to another record"
+    raw.set(f"{store.settings.namespace}:epoch", (root / "epoch").read_text())
+    store.reaper.sweep()
+    assert not any(path.parent.exists() for path in old)
+    assert all(path.exists() for path in new)
+
+
+def test_of_earlier_attempts_only_the_checkpoint_of_the_record_stays(
+    store: Store, expire: Callable[[str], None]
+) -> None:
+    store.jobs.create(ready_spec(store))
+    claims = []
+    for _ in range(3):
+        claim = store.leases.claim_job("w", ["any"])
+        assert claim is not None
+        claims.append(claim)
+        if len(claims) == 2:
+            claim.save_checkpoint(f"jobs/{claim.id}/attempts/{claim.fence}/b", "0" * 64)
+        if len(claims) < 3:
+            expire(claim.id)
+    attempts = [store.jobs.folder(claim.id) / "attempts" / str(claim.fence) for claim in claims]
+    for attempt in attempts:
+        for name in "abc":
+            made(attempt / name, old=True)
+    made(attempts[0] / "d", old=False)
+    store.reaper.sweep()
+    assert [sorted(path.name for path in attempt.iterdir()) for attempt in attempts] == [[*"abcd"], ["b"], [*"abc"]]
+    for path in (attempts[0] / "d", attempts[0]):
+        os.utime(path, (0, 0))
+    store.reaper.sweep()
+    assert [attempt.exists() for attempt in attempts] == [False, True, True]
+
+
+def test_a_strange_record_does_not_end_the_sweep(store: Store, raw: redis.Redis) -> None:
+    strange, lost = (store.jobs.create(ready_spec(store))[0].id for _ in range(2))
+    made(store.jobs.folder(strange) / "attempts/1/x", old=True)
+    stale = made(store.settings.data_dir / "jobs/job_zzz/x", old=True)
+    raw.hset(f"{store.settings.namespace}:record:{strange}", mapping={"schema_version": "99", "state": "dreaming"})
+    raw.sadd(f"{store.settings.namespace}:parked", strange)
+    raw.hset(f"{store.settings.namespace}:record:{lost}", "woken_ms", "0")
+    raw.delete(celery_prefix(store.settings) + "any")
+    store.reaper.sweep()
+    assert not stale.exists()
+    assert store.jobs.folder(strange).exists()
+    assert calls(raw, store, "any") >= 1
+
+
 def test_folders_of_jobs_go_when_no_process_can_write_there(store: Store, raw: redis.Redis) -> None:
     ended, running = (store.jobs.create(ready_spec(store))[0].id for _ in range(2))
     store.jobs.cancel(ended)
@@ -217,6 +283,39 @@ def test_a_redis_that_lost_its_data_does_not_take_the_files_along(store: Store, 
     raw.delete(*raw.scan_iter(f"{store.settings.namespace}:*"))
     store.reaper.sweep()
     assert kept.exists()
+
+
+DAMAGE: list[dict[str, str]] = [
+    {"schema_version": "99"},
+    {"spec": "{"},
+    {"spec": "[" * 100_000},
+    {"rounds": "many"},
+    {"created_ms": "9" * 5000},
+    {"created_ms": "99999999999999999999"},
+    {"error": "7"},
+    {"queue": "another"},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_record_that_cannot_be_read_is_left_out_of_lists(
+    store: Store, raw: redis.Redis, damage: dict[str, str]
+) -> None:
+    first, strange, last = (store.jobs.create(ready_spec(store))[0].id for _ in range(3))
+    raw.hset(f"{store.settings.namespace}:record:{strange}", mapping=damage)
+    assert [job.id for job in store.jobs.list().data if job.id != strange] == [last, first]
+    page = store.jobs.list(limit=2)
+    assert [job.id for job in store.jobs.list(page.next).data] == [first]
+    if "queue" not in damage:
+        assert strange not in {job.id for job in store.jobs.list().data}
+        with pytest.raises(SecateurError, match=strange):
+            store.jobs.get(strange)
+
+
+def test_an_upload_that_cannot_be_read_is_left_out_of_lists(store: Store, raw: redis.Redis) -> None:
+    good, strange = upload(store, "model", b"a"), upload(store, "model", b"b")
+    raw.hdel(f"{store.settings.namespace}:record:{strange}", "sha256")
+    assert [model.id for model in store.uploads.list("model").data] == [good]
 
 
 def test_a_record_of_another_version_is_named_and_stops_nobody_else(store: Store, raw: redis.Redis) -> None:
