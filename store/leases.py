@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-from pydantic_core import to_json
-
 from secateur.errors import SecateurError, Unavailable
 from secateur.inspection import Inspection
 from secateur.report import Report
 from secateur.resources import Artifact, Dataset, EventType, Job, Model
 from secateur.states import JobState, Stage, UploadState
-from store.blobs import Blob
+from store.blobs import DIGEST, Blob
+from store.hearsay import as_json, event_data, failure, sentence
 from store.holds import Holds
 from store.records import Row, to_job, to_upload
 from store.scripts import Scripts
 from store.wake import Wake
 
 PROGRESS_STEP = 0.01
+ROUNDS_MAX = 1_000_000
 
 
 class Standing(NamedTuple):
@@ -75,12 +75,19 @@ class Claim:
         return int(self._run("fix", field="threads", value=str(threads))["value"])
 
     def stage(self, stage: Stage, round: int) -> None:
-        """The job enters a stage of a round."""
+        """The job enters a stage of a round.
+
+        Raises:
+            SecateurError: No job has such a round.
+        """
+        if not 0 <= round <= ROUNDS_MAX:
+            raise SecateurError("The process spoke of a round that no job has.")
         self._write({"stage": stage, "round": str(round)}, "stage", {"stage": stage, "round": round})
 
     def progress(self, fraction: float, data: Mapping[str, Any] | None = None) -> None:
         """How much of the whole job is done, 0 to 1; every hundredth becomes an event."""
-        shown = {"progress": f"{min(max(fraction, 0.0), 1.0):.6f}"}
+        fraction = min(max(0.0, fraction), 1.0)
+        shown = {"progress": f"{fraction:.6f}"}
         if fraction < self._said_progress + PROGRESS_STEP and fraction < 1:
             self._write(shown)
             return
@@ -96,11 +103,14 @@ class Claim:
 
         Raises:
             ValueError: The path leads out of the data folder.
+            SecateurError: This is no SHA-256.
         """
+        if not DIGEST.fullmatch(sha256):
+            raise SecateurError("The process gave no SHA-256 of its checkpoint.")
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise ValueError(f"not a path in the data folder: {path!r}")
-        found = Checkpoint(path, sha256, dict(meta or {}))
-        self._write({"checkpoint": _json(found._asdict())}, "checkpoint", found.meta)
+        found = Checkpoint(path, sha256, json.loads(event_data(meta or {})))
+        self._write({"checkpoint": as_json(found._asdict())}, "checkpoint", found.meta)
 
     def succeed(self, report: Report, artifacts: Sequence[Artifact]) -> None:
         """The job is done: report and artifacts are published in one step.
@@ -108,7 +118,7 @@ class Claim:
         Raises:
             Unavailable: Redis did not answer, or an artifact's bytes went away in this moment: adopt them again.
         """
-        fields = {"artifacts": _json(artifacts), "progress": "1"}
+        fields = {"artifacts": as_json(artifacts), "progress": "1"}
         digests = [artifact.sha256 for artifact in artifacts]
         self._finish(JobState.SUCCEEDED, fields=fields, digests=digests, report=report.model_dump_json())
 
@@ -117,7 +127,7 @@ class Claim:
         if self.noun != "job":
             self.reject(error)
             return
-        self._finish(JobState.FAILED, failure=_failure(error))
+        self._finish(JobState.FAILED, failure=failure(error))
 
     def cancelled(self) -> None:
         """The job has stopped because its cancellation was asked for (WrongState when it was not)."""
@@ -129,7 +139,7 @@ class Claim:
 
     def lost(self, reason: str) -> None:
         """The attempt died: the next one may start at once; after the last one it has failed with `worker_lost`."""
-        self._give_back(reason=reason, burned=True)
+        self._give_back(reason=sentence(reason), burned=True)
 
     def ready(self, inspection: Inspection, data_blob: Blob | None = None) -> None:
         """The upload can be used; jobs read `data_blob` where the inspection had to rewrite the data."""
@@ -139,7 +149,7 @@ class Claim:
 
     def reject(self, error: SecateurError | Mapping[str, Any]) -> None:
         """The upload cannot be used."""
-        self._finish(UploadState.REJECTED, failure=_failure(error))
+        self._finish(UploadState.REJECTED, failure=failure(error))
 
     def _give_back(self, **arguments: Any) -> None:
         if not self._run("yield", **arguments).get("waits"):
@@ -158,7 +168,7 @@ class Claim:
     def _write(
         self, fields: Mapping[str, str], kind: EventType | None = None, data: Mapping[str, Any] | None = None
     ) -> None:
-        what = {"fields": dict(fields), "type": kind, "data": None if kind is None else _json(data)}
+        what = {"fields": dict(fields), "type": kind, "data": None if kind is None else event_data(data or {})}
         if what != self._unconfirmed:  # else it is tried again, and may have been carried out: the same number
             self._writes += 1
             self._unconfirmed = what
@@ -196,12 +206,3 @@ class Leases:
             self._unanswered[whose] = nonce
             raise
         return None if row is None else Claim(self._scripts, self._holds, self._wake, row, asked_at_s)
-
-
-def _failure(error: SecateurError | Mapping[str, Any]) -> str:
-    return _json(error.to_dict() if isinstance(error, SecateurError) else dict(error))
-
-
-def _json(value: Any) -> str:
-    """JSON that every reader takes: what is not a finite number is null."""
-    return to_json(value, inf_nan_mode="null").decode()

@@ -124,8 +124,8 @@ local function fail(id, failure)
 end
 
 local function lost_for_good(id, reason)
-  return cjson.encode({code = 'worker_lost', message = 'The process that ran this died in each of its ' ..
-    get(id, 'attempts') .. ' attempts; the last time: ' .. reason .. '.'})
+  return cjson.encode({code = 'worker_lost', message = 'None of ' .. get(id, 'attempts') ..
+    ' attempts came to an end; the last one was given up because ' .. reason .. '.'})
 end
 
 -- An attempt is dead: the next one may come, unless it was the last, or nobody wants it any more.
@@ -145,7 +145,7 @@ end
 -- Buries attempts whose lease has run out, some at a time; the records that were touched.
 local function bury_expired(limit)
   local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', whole(now_ms()), 'LIMIT', 0, limit)
-  for _, id in ipairs(expired) do bury(id, 'its worker fell silent') end
+  for _, id in ipairs(expired) do bury(id, 'its lease ran out: its worker died, hung, or could not reach the record') end
   return expired
 end
 
@@ -194,7 +194,7 @@ local RIVALS = {cpu = {'cpu', 'any'}, cuda = {'cuda', 'any'}, any = {'cpu', 'cud
 
 local function position(id)
   local score, ahead = get(id, 'score'), 0
-  for _, queue in ipairs(RIVALS[get(id, 'queue')]) do
+  for _, queue in ipairs(RIVALS[get(id, 'queue')] or {}) do
     ahead = ahead + redis.call('ZCOUNT', queue_key(queue), '-inf', '(' .. score)
   end
   return ahead

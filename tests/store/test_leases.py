@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from secateur.errors import FenceLost, Unavailable, WrongState
+from secateur.errors import FenceLost, SecateurError, Unavailable, WrongState
 from secateur.resources import Artifact
 from secateur.states import JobState, Stage, UploadState
 from store.leases import Claim
@@ -169,8 +170,7 @@ def test_a_job_fails_after_its_last_attempt(store: Store, expire: Expire, die: s
     job = store.jobs.get(claim.id)
     assert job.error is not None
     assert (job.state, job.error.code, job.attempts) == (JobState.FAILED, "worker_lost", 3)
-    if die == "noticed":
-        assert "killed by signal 9" in job.error.message
+    assert ("killed by signal 9" if die == "noticed" else "could not reach the record") in job.error.message
     assert store.leases.claim_job("w", ["any"]) is None
 
 
@@ -323,6 +323,36 @@ def test_a_claim_without_an_answer_goes_to_others_once_its_lease_has_run_out(
     other = claimed(store, "other")
     assert (other.id, other.attempt) == (first, 2)
     assert store.leases.claim_job("w", ["cpu", "any"]) is None
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda claim: claim.fail({"code": "diverged", "message": "x", "n": 10**5000}),
+        lambda claim: claim.fail({"code": 7}),
+        lambda claim: claim.lost("x" * 10**6),
+        lambda claim: claim.progress(float("nan")),
+        lambda claim: claim.stage(Stage.PRUNE, 10**5000),
+        lambda claim: claim.stage(Stage.PRUNE, -1),
+        lambda claim: claim.save_checkpoint("jobs/x", "x" * 10**6),
+        lambda claim: claim.save_checkpoint("jobs/x", "0" * 64, {"round": 10**5000}),
+        lambda claim: claim.event("metric", {"n": 10**5000}),
+        lambda claim: claim.event("metric", {"n": "x" * 10**6}),
+        lambda claim: claim.progress(1.0, {"n": "x" * 10**6}),
+    ],
+)
+def test_nothing_that_a_child_says_makes_its_job_unreadable(
+    store: Store, raw: redis.Redis, say: Callable[[Claim], object]
+) -> None:
+    queued(store)
+    claim = claimed(store)
+    with contextlib.suppress(SecateurError):
+        say(claim)
+    assert store.jobs.get(claim.id).id == claim.id
+    assert [job.id for job in store.jobs.list().data] == [claim.id]
+    assert store.events.page(claim.id).data
+    prefix = store.settings.namespace
+    assert all(int(raw.memory_usage(f"{prefix}:{key}:{claim.id}") or 0) < 50_000 for key in ("record", "events"))
 
 
 def test_uploads_are_inspected_in_order_and_rejected_after_the_last_attempt(store: Store, expire: Expire) -> None:

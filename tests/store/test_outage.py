@@ -73,6 +73,20 @@ def test_a_dead_redis_is_unavailable_at_once_and_what_was_acknowledged_survives(
     assert again.checkpoint == ("jobs/x", "0" * 64, {"round": 2})
 
 
+def test_bytes_that_were_stored_while_redis_died_go_in_the_end(server: RedisServer, shop: Store) -> None:
+    with shop.blobs.writer() as writer:
+        writer.write(b"whole")
+        blob = writer.commit()
+    server.kill()
+    with pytest.raises(Unavailable):
+        shop.uploads.create("model", "name", blob)
+    assert shop.blobs.exists(blob.sha256)
+    os.utime(shop.blobs.path(blob.sha256), (0, 0))
+    server.start()
+    shop.reaper.sweep()
+    assert not shop.blobs.exists(blob.sha256)
+
+
 def test_a_hanging_redis_is_unavailable_soon(server: RedisServer, shop: Store) -> None:
     model = upload(shop, "model")
     assert server.pid is not None
