@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,8 @@ from worker import bench, checkpoint, finalize
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Ledger
-from worker.order import Advanced, AnyMessage, Checkpointed, Finished, JobOrder, Measured, Noted, Staged
+from worker.narration import Narration, Say
+from worker.order import Checkpointed, Finished, JobOrder
 from worker.pruning import masks
 from worker.pruning.allocation import SCOPES, Pool, rounds
 from worker.pruning.importance import IMPORTANCE
@@ -35,10 +37,6 @@ from worker.recovery.objective import Score
 from worker.recovery.state import TrainState, restore_tensors
 from worker.recovery.train import Moment, fine_tune
 from worker.reports.sparsity import measure_sparsity
-
-SECONDS_BETWEEN_PROGRESS = 0.5
-
-Say = Callable[[AnyMessage], None]
 
 
 class PauseAsked(Exception):
@@ -64,13 +62,11 @@ class Pipeline:
 
     def __init__(self, order: JobOrder, say: Say, pause_asked: Callable[[], bool]) -> None:
         self._order = order
-        self._say = say
         self._pause_asked = pause_asked
         self._folder = Path(order.folder)
         self._checkpoints = 0
         self._saved_s = time.monotonic()
-        self._said_s = 0.0
-        self._ledger = Ledger()
+        self._narration = Narration(say, order.spec, Ledger())
         self._masks: Masks = {}
         self._plan: list[list[Pool]] = []
         self._training: TrainState | None = None
@@ -90,7 +86,7 @@ class Pipeline:
             if finite(recovered.value) is None:
                 raise Diverged(f"The pruned network's {self._bench.objective.metric} is no finite number.")
             artifacts = finalize.write(self._bench, self._masks, self._folder)
-        self._say(Measured(data={"when": "recovered", **self._named(recovered)}))
+        self._tell("recovered", recovered)
         with self._stage(Stage.MEASURE):
             report = finalize.report(self._order, self._bench, self._ledger, recovered, artifacts)
         return Finished(report=report, artifacts=tuple(artifacts))
@@ -98,7 +94,7 @@ class Pipeline:
     def _load(self) -> None:
         self._bench = bench.lay_out(self._order)
         for sentence in self._bench.inspection.notes:
-            self._note(sentence)
+            self._narration.note(sentence)
         self._masks = dict(self._bench.program.masks)
         self._plan = self._rounds()  # from the upload as it came, so that every attempt has the same plan
         if self._order.checkpoint is not None:
@@ -106,7 +102,7 @@ class Pipeline:
             if checkpoint.intact(path, self._order.checkpoint_sha256):
                 self._resume(path)
             else:
-                self._note("The checkpoint of the attempt before is missing or damaged: the job began again.")
+                self._narration.note("The checkpoint of the attempt before is missing or damaged: the job began again.")
 
     def _evaluate(self) -> None:
         work = self._bench
@@ -114,10 +110,10 @@ class Pipeline:
             self._ledger.dense = self._score(work.reported)
             if finite(self._ledger.dense.value) is None:
                 raise JobFailed(f"The uploaded network's {work.objective.metric} is no finite number on the data.")
-            self._say(Measured(data={"when": "dense", **self._named(self._ledger.dense)}))
+            self._tell("dense", self._ledger.dense)
         if self._ledger.one_shot is None:
             self._ledger.one_shot = self._one_shot()
-            self._say(Measured(data={"when": "one_shot", **self._named(self._ledger.one_shot)}))
+            self._tell("one_shot", self._ledger.one_shot)
 
     def _one_shot(self) -> Score:
         """The final amount at once, without training, on tensors that are put back afterwards."""
@@ -129,6 +125,16 @@ class Pipeline:
             for name, tensor in work.weights.items():
                 tensor.copy_(dense[name])
         return score
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._narration.ledger
+
+    @contextmanager
+    def _stage(self, stage: Stage, number: int = 0) -> Iterator[None]:
+        self._pause_if_asked()
+        with self._narration.stage(stage, number):
+            yield
 
     def _round(self, number: int) -> None:
         if self._ledger.round < number:
@@ -145,21 +151,21 @@ class Pipeline:
         masks.apply(dict(work.program.named_parameters()), self._masks)
         after = measure_sparsity(work.weights, work.amounts)
         if after.zeros == before.zeros:
-            self._note(f"Round {number} removed nothing: as many weights as it asks for were zero before.")
+            self._narration.note(f"Round {number} removed nothing: as many weights as it asks for were zero before.")
         self._ledger.round = number
         self._ledger.round_sparsity = after.overall
         self._ledger.round_pruned = self._score(work.validation)
         if number == prune.rounds:
             same = work.reported is work.validation
             self._ledger.pruned = self._ledger.round_pruned if same else self._score(work.reported)
-        data = {"when": "pruned", "round": number, "sparsity": after.overall}
-        self._say(Measured(data=data | self._named(self._ledger.round_pruned, "validation")))
+        self._tell("pruned", self._ledger.round_pruned, "validation", round=number, sparsity=after.overall)
 
     def _fine_tune(self, number: int) -> None:
         recover = self._order.spec.recover
         pruned = self._ledger.round_pruned
         assert pruned is not None
         recovered, best, epochs = pruned, 0, 0
+        state, self._training = self._training, None  # what a checkpoint brought is not kept while training goes on
         if isinstance(recover, FineTune):
             epochs = recover.epochs if number == self._order.spec.prune.rounds else recover.epochs_per_round
             outcome = fine_tune(
@@ -168,7 +174,8 @@ class Pipeline:
                 lambda weights, optimizer: Masked(weights, self._masks, optimizer),
                 number,
                 epochs,
-                self._training,
+                state,
+                pruned=pruned,
                 on_step=self._stepped,
                 on_epoch=self._epoch_ended,
             )
@@ -183,8 +190,7 @@ class Pipeline:
                 best_epoch=best,
             )
         )
-        data = {"when": "recovered", "round": number, "best_epoch": best}
-        self._say(Measured(data=data | self._named(recovered, "validation")))
+        self._tell("recovered", recovered, "validation", round=number, best_epoch=best)
 
     def _rounds(self) -> list[list[Pool]]:
         work, prune = self._bench, self._order.spec.prune
@@ -205,28 +211,15 @@ class Pipeline:
         return Course(work.train, work.validation, work.objective, clamped, work.spec.seed, work.device)
 
     def _stepped(self, moment: Moment) -> None:
-        now = time.monotonic()
-        if now - self._said_s > SECONDS_BETWEEN_PROGRESS:
-            self._said_s = now
-            data = {"round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs, "loss": moment.loss()}
-            self._say(Advanced(fraction=self._fraction(moment), data=data))
-        if now - self._saved_s > self._order.checkpoint_every_s or self._pause_asked():
+        self._narration.step(moment)
+        if time.monotonic() - self._saved_s > self._order.checkpoint_every_s or self._pause_asked():
             self._training = moment.state()
             self._save()
             self._pause_if_asked()
 
     def _epoch_ended(self, moment: Moment, score: Score) -> None:
-        data = {"when": "epoch", "round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs}
-        self._say(Measured(data=data | self._named(score, "validation")))
-
-    def _fraction(self, moment: Moment) -> float:
-        """Rounds weigh as many steps as they train; what comes before and after them is a twentieth each."""
-        recover, rounds = self._order.spec.recover, self._order.spec.prune.rounds
-        assert isinstance(recover, FineTune)
-        every, last = max(recover.epochs_per_round, 1), max(recover.epochs, 1)
-        here = last if moment.round_index == rounds else every
-        done = every * (moment.round_index - 1) + here * moment.step / max(moment.steps, 1)
-        return 0.05 + 0.9 * done / (every * (rounds - 1) + last)
+        at = {"round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs}
+        self._tell("epoch", score, "validation", **at)
 
     def _score(self, examples: Subset) -> Score:
         return self._bench.score(examples, lambda *_: self._pause_if_asked())
@@ -246,30 +239,18 @@ class Pipeline:
         self._checkpoints += 1
         path = self._folder / f"checkpoint-{self._checkpoints:06}.safetensors"
         digest = checkpoint.save(Checkpoint(tensors, note), path)
-        self._say(Checkpointed(name=path.name, sha256=digest, round=self._ledger.round))
+        self._narration.say(Checkpointed(name=path.name, sha256=digest, round=self._ledger.round))
         self._saved_s = time.monotonic()
 
     def _resume(self, path: Path) -> None:
         saved = checkpoint.load(path)
-        self._ledger = Ledger.model_validate(saved.note["ledger"])
+        self._narration.ledger = Ledger.model_validate(saved.note["ledger"])
         self._masks = {name: mask.to(self._bench.device) for name, mask in saved.under("mask").items()}
         if saved.note["training"] is not None:
             self._training = TrainState(saved.under("training"), saved.note["training"])
         tensors = saved.under("program")
         restore_tensors(tensors_of(self._bench.program), tensors)
-        self._note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
+        self._narration.note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
 
-    def _named(self, score: Score, on: str | None = None) -> dict[str, str | float | None]:
-        value = finite(score.value)
-        return {"metric": self._bench.objective.metric, "on": on or self._bench.reported_on, "value": value}
-
-    def _note(self, sentence: str) -> None:
-        if self._ledger.note(sentence):
-            self._say(Noted(message=sentence))
-
-    @contextmanager
-    def _stage(self, stage: Stage, number: int = 0) -> Iterator[None]:
-        self._pause_if_asked()
-        self._say(Staged(stage=stage, round=number))
-        with self._ledger.timed(stage):
-            yield
+    def _tell(self, when: str, score: Score, on: str | None = None, **more: Any) -> None:
+        self._narration.score(when, self._bench.objective.metric, on or self._bench.reported_on, score, **more)

@@ -1,0 +1,67 @@
+"""What a job tells while it runs: stages, numbers, notes and progress. Notes and times also go into the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from secateur.report import finite
+from secateur.spec import JobSpec
+from secateur.spec.recover import FineTune
+from secateur.states import Stage
+from worker.ledger import Ledger
+from worker.order import Advanced, AnyMessage, Measured, Noted, Staged
+from worker.recovery.objective import Score
+from worker.recovery.train import Moment
+
+SECONDS_BETWEEN_PROGRESS = 0.5
+BEFORE_ROUNDS = 0.05
+ROUNDS = 0.9
+
+Say = Callable[[AnyMessage], None]
+
+
+class Narration:
+    """Speaks for one attempt; `ledger` may be exchanged when a checkpoint is loaded."""
+
+    def __init__(self, say: Say, spec: JobSpec, ledger: Ledger) -> None:
+        self.say = say
+        self.ledger = ledger
+        self._spec = spec
+        self._said_s = 0.0
+
+    @contextmanager
+    def stage(self, stage: Stage, number: int = 0) -> Iterator[None]:
+        """Everything inside belongs to this stage, and its time is the stage's."""
+        self.say(Staged(stage=stage, round=number))
+        with self.ledger.timed(stage):
+            yield
+
+    def note(self, sentence: str) -> None:
+        """Something that a reader of the report should know; said once."""
+        if self.ledger.note(sentence):
+            self.say(Noted(message=sentence))
+
+    def score(self, when: str, metric: str, on: str, score: Score, **more: Any) -> None:
+        """A measurement: when in the life of the job, of what, on which data."""
+        self.say(Measured(data={"when": when, **more, "metric": metric, "on": on, "value": finite(score.value)}))
+
+    def step(self, moment: Moment) -> None:
+        """A step of training is done; told twice a second at most."""
+        now = time.monotonic()
+        if now - self._said_s < SECONDS_BETWEEN_PROGRESS:
+            return
+        self._said_s = now
+        data = {"round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs, "loss": moment.loss()}
+        self.say(Advanced(fraction=self._fraction(moment), data=data))
+
+    def _fraction(self, moment: Moment) -> float:
+        """Rounds weigh as many epochs as they train; what comes before and after all of them is a twentieth each."""
+        recover, rounds = self._spec.recover, self._spec.prune.rounds
+        assert isinstance(recover, FineTune)
+        every, last = max(recover.epochs_per_round, 1), max(recover.epochs, 1)
+        here = last if moment.round_index == rounds else every
+        done = every * (moment.round_index - 1) + here * moment.step / max(moment.steps, 1)
+        return BEFORE_ROUNDS + ROUNDS * done / (every * (rounds - 1) + last)
