@@ -501,8 +501,8 @@ class Overwritten(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, 3) to (batch, 2)."""
-        grown = self.head(x).exp()
-        copied: torch.Tensor = grown * 1.0
+        grown: torch.Tensor = self.head(x).exp()
+        copied = grown * 1.0
         return copied + grown.mul_(2)
 
 
