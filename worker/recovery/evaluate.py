@@ -12,6 +12,7 @@ from secateur.errors import EmptyDataset
 from worker.recovery.data import Subset
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Objective, Score
+from worker.recovery.running import run
 
 
 class Runnable(Protocol):
@@ -53,6 +54,6 @@ def _tally(
     program: Runnable, examples: Subset, positions: np.ndarray[Any, Any], objective: Objective, device: torch.device
 ) -> torch.Tensor:
     inputs, target = examples.batch(positions)
-    output = objective.select(program(*(tensor.to(device) for tensor in inputs)))
+    output = objective.select(run(program, inputs, device))
     objective.labels(output, target)
     return objective.tally(output, target.to(device))

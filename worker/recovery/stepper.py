@@ -16,6 +16,7 @@ from worker.recovery.curves import CURVES
 from worker.recovery.masters import Masters
 from worker.recovery.optimizer import optimizer_for, set_rate
 from worker.recovery.order import seed_of
+from worker.recovery.running import run
 from worker.recovery.state import TrainState, moments_of, restore_moments, restore_tensors
 
 CUDA_CHECK_STEPS = 50
@@ -59,7 +60,7 @@ class Stepper:
         """Trains on one batch, given on the host. Raises Diverged, on CUDA up to 50 steps late."""
         device, objective = self._course.device, self._course.objective
         _seed(seed_of(self._course.seed, self._round_index, self.step), device)
-        output = objective.select(self._program(*(tensor.to(device) for tensor in inputs)))
+        output = objective.select(run(self._program, inputs, device))
         if objective.labels(output, target) > 0:
             loss = objective.loss(output, target.to(device))
             if not loss.requires_grad:

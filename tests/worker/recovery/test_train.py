@@ -226,7 +226,7 @@ def test_a_killed_round_ends_like_an_undisturbed_one(
             save_file(state.tensors, tmp_path / "state", {"facts": json.dumps(state.facts)})
             raise Killed
 
-    events = {"on_step": kill} if at == "step" else {"on_epoch": kill}
+    events: dict[str, Any] = {"on_step": kill} if at == "step" else {"on_epoch": kill}
     with pytest.raises(Killed):
         fine_tune(program_of(killed), chosen, guard, 1, 3, carried, **events)
     torch.manual_seed(999)

@@ -1,0 +1,32 @@
+"""Running a program on a batch of somebody's data, which may hold what the program cannot take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from secateur.errors import DataMismatch
+from worker.recovery.memory import memory_errors
+
+LONGEST_REASON = 300
+NAMED_INPUTS = 8
+
+
+def run(program: Callable[..., Any], inputs: Sequence[torch.Tensor], device: torch.device) -> Any:
+    """What `program` returns for `inputs`, moved to `device`.
+
+    Raises OutOfMemory, and DataMismatch for whatever else torch finds wrong with the inputs: an index beyond an
+    embedding, a size that the export does not allow. CUDA tells of a bad index later and in another way.
+    """
+    try:
+        with memory_errors():
+            return program(*(tensor.to(device) for tensor in inputs))
+    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+        found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs[:NAMED_INPUTS])
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
+        raise DataMismatch(
+            f"The program cannot be run on inputs of {found}: {reason}",
+            remedy="Check that indices are within the program's tables and that its export allows these sizes.",
+        ) from error
