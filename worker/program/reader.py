@@ -18,6 +18,7 @@ from secateur.errors import (
 from worker.program.archive import Archive, open_zip
 from worker.program.batch import allow_single, free_batch
 from worker.program.effects import confine
+from worker.program.gradients import densify
 from worker.program.graph import build_graph
 from worker.program.program import Program, assemble
 from worker.program.remedies import EXPORT, WEIGHTS
@@ -84,7 +85,7 @@ def _program(exported: ExportedProgram, state: State) -> Program:
     confine(graph, state.tensors)
     tensors, masks = fold_masks(graph, state.tensors)
     module = assemble(graph, tensors, state.transient)
-    notes = [*signature.notes, *calm(module)]
+    notes = [*signature.notes, *calm(module), *densify(module)]
     if masks:
         notes.append(f"torch.nn.utils.prune was attached to {len(masks)} parameters; pruning goes on from their masks.")
     program = Program(
