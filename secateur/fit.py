@@ -13,6 +13,7 @@ from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, T
 from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
+from secateur.spec.finalize import Latency
 from secateur.spec.prune import Layers
 from secateur.spec.task import Classification
 
@@ -126,9 +127,28 @@ def _input(pointer: str, array: ArrayInfo, wanted: TensorInfo, sizes: dict[str, 
         yield _mismatch(
             pointer, array, f"has the shape {_shape(array.shape)}", wanted, _shape(("examples", *wanted.shape[1:]))
         )
+    else:
+        yield from _ranges(pointer, array, wanted)
     accepted = _accepted(wanted.dtype)
     if array.dtype not in accepted:
         yield _mismatch(pointer, array, f"is {array.dtype}", wanted, " or ".join(sorted(accepted)))
+    below, smallest, largest = wanted.below, array.minimum, array.maximum
+    if below is None or smallest is None or largest is None:
+        return
+    if smallest < 0 or largest >= below:
+        yield _mismatch(
+            pointer, array, f"holds indices from {smallest:.0f} to {largest:.0f}", wanted, f"0 to {below - 1}"
+        )
+
+
+def _ranges(pointer: str, array: ArrayInfo, wanted: TensorInfo) -> Iterator[Finding]:
+    """Sizes that the program may take no more, or not yet; the shape has as many axes as it should."""
+    for axis, (size, name) in enumerate(zip(array.shape, wanted.shape, strict=True)):
+        smallest, largest = wanted.ranges.get(str(name), (0, None))
+        if axis > 0 and (size < smallest or (largest is not None and size > largest)):
+            found = f"has the size {size} along axis {axis}"
+            expected = f"{smallest} to {largest}" if largest is not None else f"{smallest} or more"
+            yield _mismatch(pointer, array, found, wanted, f"{expected} ({name})")
 
 
 def _accepted(dtype: str) -> frozenset[str]:
@@ -207,9 +227,12 @@ def _where(layers: Layers, pattern: str | None) -> str:
 
 
 def _latency(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
-    batch = model.batch
-    for at, size in enumerate(spec.finalize.latency.batch_sizes if spec.finalize.latency else ()):
-        if size < batch.minimum or (batch.maximum is not None and size > batch.maximum):
+    """Batch sizes that the model does not take; of the usual ones the worker leaves out what does not fit."""
+    batch, latency = model.batch, spec.finalize.latency
+    if latency is None or latency.batch_sizes == Latency().batch_sizes:
+        return
+    for at, size in enumerate(latency.batch_sizes):
+        if not batch.allows(size):
             message = (
                 f"The model takes {batch.minimum} to {batch.maximum or 'any number of'} examples at once, not {size}."
             )

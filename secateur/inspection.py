@@ -20,6 +20,13 @@ class TensorInfo(Record):
         description="One entry an axis; a name stands for a size that may vary, equal names for equal sizes.",
         examples=[("batch", 3, 224, 224)],
     )
+    ranges: dict[str, tuple[int, int | None]] = Field(
+        default={},
+        description="Inputs only: of each named size behind the first axis the smallest and the largest (null: any).",
+    )
+    below: int | None = Field(
+        default=None, description="Inputs only: the values are indices into a table of so many rows, from 0 on."
+    )
     ends_in: Literal["logits", "softmax", "log_softmax"] | None = Field(
         default=None, description="Outputs only: the last operator, as far as it matters for the loss."
     )
@@ -33,6 +40,10 @@ class Batch(Record):
     )
     minimum: int = 1
     maximum: int | None = None
+
+    def allows(self, size: int) -> bool:
+        """Whether so many examples can be given at once."""
+        return self.minimum <= size <= (size if self.maximum is None else self.maximum)
 
 
 class Layer(Record):

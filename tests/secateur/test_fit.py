@@ -248,6 +248,57 @@ def test_batch_sizes_that_the_model_does_not_take() -> None:
     assert found(spec(finalize={"latency": None}), of) == ()
 
 
+@pytest.mark.parametrize(("sizes", "fits"), [(None, True), ([1, 32], True), ([1], False), ([32, 1], False)])
+def test_the_usual_batch_sizes_are_nobodys_mistake(sizes: list[int] | None, fits: bool) -> None:
+    of = model(batch=Batch(kind="dynamic", minimum=2, maximum=16))
+    wanted = spec(finalize={} if sizes is None else {"latency": {"batch_sizes": sizes}})
+    for one in (wanted, JobSpec.model_validate_json(wanted.model_dump_json())):  # as it comes back from the record
+        assert (found(one, of) == ()) == fits
+
+
+@pytest.mark.parametrize(
+    ("bounds", "length", "expected"),
+    [
+        ((1, 8), 8, None),
+        ((1, 8), 9, "1 to 8 (length)"),
+        ((4, None), 3, "4 or more (length)"),
+        ((4, None), 4000, None),
+    ],
+)
+def test_sizes_that_vary_stay_within_their_range(
+    bounds: tuple[int, int | None], length: int, expected: str | None
+) -> None:
+    ids = tensor("ids", "length", dtype="int64").model_copy(update={"ranges": {"length": bounds, "batch": (1, 2)}})
+    train = dataset(array("ids", length, dtype="int64"), labels())
+    problems = found(of=model(inputs=(ids,)), train=train)
+    if expected is None:
+        assert problems == ()
+    else:
+        problem = only(problems)
+        assert problem.code == "data_mismatch"
+        assert all(word in problem.message for word in (expected, f"size {length}", "'ids'"))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "fits"), [(0, 49, True), (0, 50, False), (-1, 3, False), (None, None, True), (50, 50, False)]
+)
+def test_indices_stay_within_their_table(lowest: float | None, highest: float | None, fits: bool) -> None:
+    ids = tensor("ids", 4, dtype="int64").model_copy(update={"below": 50})
+    train = dataset(array("ids", 4, dtype="int32", minimum=lowest, maximum=highest), labels())
+    problems = found(of=model(inputs=(ids,)), train=train)
+    assert (problems == ()) == fits
+    if not fits:
+        assert only(problems).code == "data_mismatch"
+        assert all(word in only(problems).message for word in (f"{lowest} to {highest}", "0 to 49", "'ids'"))
+
+
+def test_inspections_of_earlier_versions_are_read() -> None:
+    fields = model().model_dump(mode="json")
+    for wanted in fields["inputs"]:
+        del wanted["ranges"], wanted["below"]
+    assert ModelInspection.model_validate(fields) == model()
+
+
 def test_several_kinds_of_problems_are_one_invalid_spec() -> None:
     wanted = spec(prune={"layers": {"include": ["nothing"]}}, data={"target": "nowhere"})
     with pytest.raises(InvalidSpec) as refused:
@@ -287,7 +338,17 @@ def test_no_inspection_makes_it_stumble(data: st.DataObject) -> None:
     dims = st.lists(st.integers(0, 3) | st.sampled_from(["batch", "s"]), max_size=3).map(tuple)
     dtypes = st.sampled_from(["float32", "int64", "uint8", "bool", "complex64"])
     names = st.sampled_from(["x", "target", "y/~", ""])
-    infos = st.lists(st.builds(TensorInfo, name=names, dtype=dtypes, shape=dims), max_size=3).map(tuple)
+    infos = st.lists(
+        st.builds(
+            TensorInfo,
+            name=names,
+            dtype=dtypes,
+            shape=dims,
+            ranges=st.just({"s": (2, 3)}) | st.just({}),
+            below=st.none() | st.integers(0, 3),
+        ),
+        max_size=3,
+    ).map(tuple)
     numbers = st.none() | st.floats(allow_nan=False)
     shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
     arrays = st.builds(ArrayInfo, name=names, dtype=dtypes, shape=shapes, minimum=numbers, maximum=numbers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, fx
 
@@ -9,6 +11,14 @@ from worker.program.catalogue import CASTS, MOVEMENT
 from worker.program.operators import name
 
 PASSES = CASTS | MOVEMENT
+SAME_VALUES = frozenset(
+    (
+        *("alias", "clone", "contiguous", "detach", "expand", "expand_as", "flatten", "flip", "lift_fresh_copy"),
+        *("moveaxis", "movedim", "permute", "ravel", "repeat", "reshape", "reshape_as", "roll", "squeeze", "swapaxes"),
+        *("t", "tile", "transpose", "unflatten", "unsqueeze", "view", "view_as", "_unsafe_view"),
+    )
+)
+WIDE = (torch.int32, torch.int64)
 
 
 def example_input(node: fx.Node, dtype: torch.dtype, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -16,26 +26,46 @@ def example_input(node: fx.Node, dtype: torch.dtype, shape: tuple[int, ...], gen
     if dtype.is_floating_point or dtype.is_complex:
         wide = torch.complex64 if dtype.is_complex else torch.float32
         return torch.randn(shape, generator=generator, dtype=wide).to(dtype)
-    rows = _rows(node)
+    rows = min(_rows(node, _passes), default=None)
     if rows is None or dtype == torch.bool:
         return torch.ones(shape, dtype=dtype)
     return torch.randint(0, rows, shape, generator=generator).to(dtype)
 
 
-def _rows(node: fx.Node) -> int | None:
-    """The number of rows of the smallest embedding that a value reaches through casts and movement."""
+def rows_indexed(node: fx.Node) -> int | None:
+    """The rows of the smallest embedding that every value of a placeholder indexes; None where it indexes none."""
+    return min(_rows(node, _keeps_values), default=None)
+
+
+def _passes(user: fx.Node, _: fx.Node) -> bool:
+    return name(user.target) in PASSES
+
+
+def _keeps_values(user: fx.Node, given: fx.Node) -> bool:
+    """Whether a node gives exactly the values of its first argument, which `given` is."""
+    if not user.args or user.args[0] is not given:
+        return False
+    others = [*user.args[1:], *user.kwargs.values()]
+    dtypes = [other for other in others if isinstance(other, torch.dtype)]
+    if name(user.target) in ("to", "_to_copy"):
+        return all(dtype in WIDE for dtype in dtypes) and not any(isinstance(other, fx.Node) for other in others)
+    return name(user.target) in SAME_VALUES and not dtypes  # a view as another dtype is another value
+
+
+def _rows(node: fx.Node, follows: Callable[[fx.Node, fx.Node], bool]) -> list[int]:
+    """The numbers of rows of the embeddings that a value reaches through the nodes that are followed."""
     found: list[int] = []
     seen = {node}
     waiting = [node]
     while waiting:
-        for user in waiting.pop().users:
-            operator = name(user.target)
-            if operator == "embedding" and isinstance(user.args[0], fx.Node) and user.args[1] in seen:
+        given = waiting.pop()
+        for user in given.users:
+            if name(user.target) == "embedding" and isinstance(user.args[0], fx.Node) and user.args[1] in seen:
                 found += _first_size(user.args[0])
-            if user not in seen and operator in PASSES:
+            if user not in seen and follows(user, given):
                 seen.add(user)
                 waiting.append(user)
-    return min(found, default=None)
+    return found
 
 
 def _first_size(weight: fx.Node) -> list[int]:

@@ -9,6 +9,7 @@ from torch import fx
 
 from secateur.errors import ProgramFails
 from secateur.inspection import Batch, Layer, ModelInspection, TensorInfo
+from worker.program.examples import rows_indexed
 from worker.program.layers import prunable
 from worker.program.operators import name
 from worker.program.program import BATCH, Program, Size
@@ -22,6 +23,7 @@ ENDINGS: dict[str, Ending] = {
     "log_softmax": "log_softmax",
     "_log_softmax": "log_softmax",
 }
+INDEXES = frozenset((torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64))
 SAME_VALUES = frozenset(("to", "_to_copy", "type_as", "contiguous", "clone", "alias", "detach"))
 
 
@@ -31,7 +33,7 @@ def inspect(program: Program) -> ModelInspection:
     state = {id(tensor): tensor for tensor in program.module.state_dict(keep_vars=True).values()}
     return ModelInspection(
         written_by=program.written_by,
-        inputs=tuple(TensorInfo(name=i.name, dtype=_written(i.dtype), shape=i.shape) for i in program.inputs),
+        inputs=_inputs(program),
         outputs=_outputs(program),
         batch=Batch(kind=program.batch_kind, minimum=batch.minimum, maximum=batch.maximum),
         parameters=sum(tensor.numel() for tensor in state.values() if tensor.requires_grad),
@@ -41,6 +43,25 @@ def inspect(program: Program) -> ModelInspection:
         masked=tuple(program.masks),
         notes=program.notes,
     )
+
+
+def _inputs(program: Program) -> tuple[TensorInfo, ...]:
+    nodes = program.module.graph.find_nodes(op="placeholder")
+    return tuple(
+        TensorInfo(
+            name=given.name,
+            dtype=_written(given.dtype),
+            shape=given.shape,
+            ranges={axis: _range(program.sizes[axis]) for axis in given.shape[1:] if isinstance(axis, str)},
+            below=rows_indexed(node) if given.dtype in INDEXES else None,
+        )
+        for node, given in zip(nodes, program.inputs, strict=True)
+    )
+
+
+def _range(size: Size) -> tuple[int, int | None]:
+    """What an axis may be: torch writes 2 for every axis that it let vary freely, and takes 1 there all the same."""
+    return (1 if size.minimum == 2 else size.minimum), size.maximum
 
 
 def _layers(program: Program) -> tuple[Layer, ...]:

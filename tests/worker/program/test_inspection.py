@@ -141,6 +141,76 @@ def test_sizes_that_vary_have_names_in_the_outputs(tmp_path: Path) -> None:
     assert found.outputs[-1].ends_in is None
 
 
+class Words(nn.Module):
+    """Indices into tables of 50 and 9 rows, on several ways."""
+
+    def __init__(self, way: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.large, self.small, self.way = nn.Embedding(50, 4), nn.Embedding(9, 4), way
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.large(self.way(ids))
+
+
+@pytest.mark.parametrize(
+    ("way", "below"),
+    [
+        (lambda ids: ids, 50),
+        (lambda ids: ids.unsqueeze(1).flatten(1).int().long().t(), 50),
+        (lambda ids: ids.to(torch.bool).long(), None),
+        (lambda ids: ids.to(torch.uint8).long(), None),
+        (lambda ids: ids.clamp(0, 49), None),
+        (lambda ids: ids % 50, None),
+        (lambda ids: ids[:, 0], None),
+        (lambda ids: torch.where(ids > 3, ids, 0), None),
+    ],
+)
+def test_indices_that_reach_a_table_whole_are_bounded_by_it(
+    way: Callable[[Tensor], Tensor], below: int | None, export: Export
+) -> None:
+    found = inspect(read(export(Words(way), [torch.randint(0, 9, (2, 3))])))
+    assert found.inputs[0].below == below
+
+
+def test_the_smallest_table_decides_and_others_have_no_bound(export: Export) -> None:
+    class Both(Words):
+        def forward(self, ids: Tensor, more: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
+            return self.large(ids) + self.small(ids) + x * more
+
+    given = [torch.randint(0, 9, (2, 3)), torch.ones(2, 3, 1, dtype=torch.int64), torch.randn(2, 3, 4)]
+    found = inspect(read(export(Both(lambda ids: ids), given)))
+    assert [wanted.below for wanted in found.inputs] == [9, None, None]
+
+
+def test_named_sizes_have_ranges(tmp_path: Path) -> None:
+    class Sums(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sum((1, 2))
+
+    path = tmp_path / "model.pt2"
+    length = torch.export.Dim("length", min=3, max=50)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=9), 1: length, 2: torch.export.Dim.AUTO},)
+    torch.export.save(torch.export.export(Sums(), (torch.randn(2, 5, 4),), dynamic_shapes=shapes), path)
+    (wanted,) = inspect(read(path)).inputs
+    named, free = wanted.shape[1:]
+    assert wanted.ranges == {named: (3, 50), free: (1, None)}
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_gradients_are_dense(sparse: bool, export: Export) -> None:
+    module = nn.Embedding(5, 4, sparse=sparse)
+    ids = torch.tensor([[0, 1, 1], [4, 0, 1]])
+    program = read(export(module, [ids]))
+    assert len([note for note in inspect(program).notes if "sparse" in note]) == sparse
+    for call in (program, module):
+        call(ids).square().sum().backward()
+    gradient = program.module.get_parameter("weight").grad
+    assert gradient is not None
+    assert not gradient.is_sparse
+    assert module.weight.grad is not None
+    assert torch.equal(gradient, module.weight.grad.to_dense())
+
+
 def test_a_program_that_cannot_run_is_said_to_fail(tmp_path: Path) -> None:
     from tests.worker.program.attacks import MODEL, clean, edited, rewrite
 
