@@ -271,7 +271,7 @@ class TookTooLong(JobFailed):
 
 
 class WorkerLost(JobFailed):
-    """The process that ran this died in each of its attempts; the worker's log has the details."""
+    """None of the attempts came to an end; the log of the worker has the details."""
 
     code = "worker_lost"
 

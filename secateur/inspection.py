@@ -21,7 +21,7 @@ class TensorInfo(Record):
         examples=[("batch", 3, 224, 224)],
     )
     ranges: dict[str, tuple[int, int | None]] = Field(
-        default={},
+        default_factory=dict,
         description="Inputs only: of each named size behind the first axis the smallest and the largest (null: any).",
     )
     below: int | None = Field(
