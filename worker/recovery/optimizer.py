@@ -16,7 +16,15 @@ def _sgd(weights: Iterable[torch.Tensor], rate: float, spec: Sgd) -> Optimizer:
 
 
 def _adamw(weights: Iterable[torch.Tensor], rate: float, spec: AdamW) -> Optimizer:
-    return TorchAdamW(weights, rate, betas=spec.betas, weight_decay=spec.weight_decay)
+    """In one pass where that is possible.
+
+    Entry by entry torch takes the square root of the second moments with MKL, which needs twenty times as long for a
+    zero: the step on pruned weights would take twice as long as on dense ones. The fused step has no such case. On the
+    CPU it goes through memory in order, so that weights, moments and gradients must be contiguous.
+    """
+    listed = list(weights)
+    fused = all(weight.device.type == "cpu" and weight.is_contiguous() for weight in listed)
+    return TorchAdamW(listed, rate, betas=spec.betas, weight_decay=spec.weight_decay, fused=fused or None)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": _sgd, "adamw": _adamw}

@@ -120,7 +120,7 @@ def test_it_is_the_textbook_loop_bit_for_bit(
         options = {"momentum": recipe.momentum, "nesterov": recipe.nesterov, "weight_decay": recipe.weight_decay}
         optimizer: torch.optim.Optimizer = torch.optim.SGD(theirs.parameters(), 0.05, **options)
     else:
-        optimizer = torch.optim.AdamW(theirs.parameters(), 0.05, weight_decay=recipe.weight_decay)
+        optimizer = torch.optim.AdamW(theirs.parameters(), 0.05, weight_decay=recipe.weight_decay, fused=True)
     outcome = fine_tune(program_of(ours), chosen, guarding({}), 3, 3)
     snapshots = plain_loop(theirs, chosen, optimizer, 3, curve == "cosine")
     assert equal(weights_of(ours), snapshots[outcome.best_epoch])
