@@ -6,6 +6,7 @@ Needs neither torch nor the files, so the door can say everything that is wrong 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from secateur.errors import DataMismatch, InvalidSpec, LabelsOutOfRange, NothingMatches
 from secateur.forecast import chosen_layers
@@ -19,6 +20,9 @@ from secateur.spec.task import Classification
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
+FINDINGS_SHOWN = 200
+NAMES_SHOWN = 8
+NAME_SHOWN = 100
 INDEXES = frozenset({"int32", "int64"})
 
 LEAVES = {leaf.code: leaf for leaf in (InvalidSpec, NothingMatches, DataMismatch, LabelsOutOfRange)}
@@ -42,15 +46,17 @@ def require_fit(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> No
 
 
 def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple[Finding, ...]:
-    """Everything that does not fit; `datasets` holds the inspection of each of `spec.datasets` by its id."""
-    return (
-        *_mapping(spec.data, model),
-        *_output(spec, model),
-        *(finding for pointer, name in _roles(spec.data) for finding in _dataset(pointer, spec, model, datasets[name])),
-        *_split(spec.data, datasets),
-        *_layers(spec.prune.layers, model),
-        *_latency(spec, model),
+    """Everything that does not fit, up to FINDINGS_SHOWN; `datasets` holds the inspection of each by its id."""
+    roles = _roles(spec.data)
+    found = chain(
+        _mapping(spec.data, model),
+        _output(spec, model),
+        (finding for pointer, name in roles for finding in _dataset(pointer, spec, model, datasets[name])),
+        _split(spec.data, datasets),
+        _layers(spec.prune.layers, model),
+        _latency(spec, model),
     )
+    return tuple(islice(found, FINDINGS_SHOWN))
 
 
 def _roles(data: Data) -> Iterator[tuple[str, str]]:
@@ -262,7 +268,10 @@ def _escaped(name: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    """Some of the names: they come from an upload, which may hold any number of any length."""
+    known = list(names)
+    shown = ", ".join(repr(name[:NAME_SHOWN]) for name in known[:NAMES_SHOWN])
+    return f"{shown}, ... ({len(known)} in all)" if len(known) > NAMES_SHOWN else shown
 
 
 def _shape(sizes: Iterable[int | str]) -> str:

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
@@ -30,11 +31,15 @@ def die_with_parent(parent: int) -> None:
 
 
 def enclose(environment: dict[str, str], memory_bytes: int | None, file_bytes: int) -> None:
-    """Own session, nothing of the environment, no new privileges, no core dumps, bounded memory and files."""
+    """Own session, nothing of the environment, no new privileges, no core dumps, bounded memory and files.
+
+    When the machine itself runs out of memory, the kernel ends this process before any other.
+    """
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    Path("/proc/self/oom_score_adj").write_text("1000")
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 512, resource.RLIMIT_FSIZE: file_bytes}
     if memory_bytes is not None:
         limits[resource.RLIMIT_AS] = memory_bytes

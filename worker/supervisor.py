@@ -121,8 +121,8 @@ class Supervision:
 
     def _hear(self, child: Child) -> None:
         for message in child.messages(0 if self._pending else TICK_S):
-            if self._pending and message.type == self._pending[-1].type == "progress":
-                self._pending.pop()  # of progress only the newest matters, also while Redis is away
+            if len(self._pending) > 1 and message.type == self._pending[-1].type == "progress":
+                self._pending.pop()  # of progress only the newest matters; the first in line may be half written
             self._pending.append(message)
 
     def _publish(self) -> bool:

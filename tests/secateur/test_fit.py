@@ -364,3 +364,11 @@ def test_no_inspection_makes_it_stumble(data: st.DataObject) -> None:
     except SecateurError as error:
         refused.append(error)
     assert [len(error.context["errors"]) for error in refused] == ([len(problems)] if problems else [])
+
+
+def test_messages_stay_short_whatever_an_upload_holds() -> None:
+    wide = model(inputs=tuple(tensor(f"{index:04}" * 50, 3) for index in range(500)))
+    long = dataset(*(array("x" * 1000 + str(index), 3) for index in range(1000)))
+    problems = found(of=wide, train=long)
+    assert len(problems) == fit.FINDINGS_SHOWN
+    assert sum(len(problem.message) for problem in problems) < 1_000_000

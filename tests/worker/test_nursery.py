@@ -83,6 +83,7 @@ def test_a_child_has_nothing_of_the_environment_and_its_own_session(nursery: Nur
     assert "NoNewPrivs:\t1" in status
     assert limits["Max core file size"] == "0"
     assert limits["Max file size"] == str(1 << 30)
+    assert Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip() == "1000"
     assert limits["Max address space"] == str(1 << 40)
     assert process.num_threads() <= 3, "the listener and the guard are all that it starts before the work"
     child.kill()
