@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from secateur.ids import new_id
 from secateur.report import finite
 from secateur.spec import JobSpec
-from tests.worker.networks import CASES, Case
+from tests.worker.networks import CASES, Case, images, labels
 from worker import pipeline
 from worker.inspection import look
 from worker.order import MESSAGE, AnyMessage, Checkpointed, Finished, InspectionOrder, JobOrder, Limits
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 LIMITS = Limits(file_bytes=1 << 30, threads=1, lease_s=60, renewed_at_s=0)
 
 
@@ -127,6 +128,26 @@ def test_two_runs_write_the_same_bytes(plain: Case, tmp_path: Path) -> None:
     run(first)
     run(second)
     assert digests(first) == digests(second)
+
+
+@pytest.mark.parametrize("file", sorted(FIXTURES.glob("torch-*.pt2")), ids=lambda path: path.stem)
+def test_a_file_of_every_version_of_torch_runs_the_whole_job(file: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    (tmp_path / "upload.pt2").write_bytes(file.read_bytes())
+    case = Case(
+        torch.nn.Identity(),
+        (),
+        {"image": images(1, 4, 4), "word": labels() % 5, "target": labels()},
+        output="logits",
+    )
+    save_file(case.arrays, tmp_path / "train.safetensors")
+    wanted = order(tmp_path, case)
+
+    report = run(wanted).report
+
+    assert report.sparsity.zeros == round(0.6 * report.sparsity.total)
+    stock = torch.export.load(Path(wanted.folder) / "model.pt2").module()
+    assert stock(case.arrays["image"][:3], case.arrays["word"][:3])["logits"].shape == (3, 5)
 
 
 def test_masks_that_arrive_on_what_is_not_chosen_stay(tmp_path: Path) -> None:
