@@ -165,7 +165,6 @@ class Pipeline:
         pruned = self._ledger.round_pruned
         assert pruned is not None
         recovered, best, epochs = pruned, 0, 0
-        state, self._training = self._training, None  # what a checkpoint brought is not kept while training goes on
         if isinstance(recover, FineTune):
             epochs = recover.epochs if number == self._order.spec.prune.rounds else recover.epochs_per_round
             outcome = fine_tune(
@@ -174,7 +173,7 @@ class Pipeline:
                 lambda weights, optimizer: Masked(weights, self._masks, optimizer),
                 number,
                 epochs,
-                state,
+                self._handed_over(),
                 pruned=pruned,
                 on_step=self._stepped,
                 on_epoch=self._epoch_ended,
@@ -191,6 +190,11 @@ class Pipeline:
             )
         )
         self._tell("recovered", recovered, "validation", round=number, best_epoch=best)
+
+    def _handed_over(self) -> TrainState | None:
+        """Where training stands, for its taker alone: its tensors are not kept while the round goes on."""
+        state, self._training = self._training, None
+        return state
 
     def _rounds(self) -> list[list[Pool]]:
         work, prune = self._bench, self._order.spec.prune
