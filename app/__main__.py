@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from app import logs
 from app.main import create_app
 from app.server import Server
 from app.settings import Settings
+from secateur import logs
 from secateur.errors import StackError
 
 

@@ -9,6 +9,7 @@ import threading
 import structlog
 from celery import signals
 
+from secateur import logs
 from secateur.errors import SecateurError
 from secateur.ids import new_id
 from store.store import Store
@@ -22,6 +23,8 @@ from worker.tasks import celery_app
 
 log = structlog.get_logger()
 
+ENDS_WITHIN_S = 10
+
 
 def main() -> None:
     """Build everything once, wire it, and hand the main thread to Celery."""
@@ -30,15 +33,16 @@ def main() -> None:
         served = device.find(settings.device)
     except SecateurError as error:
         sys.exit(error.message)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
-    )
+    logs.configure()
+    for library in ("celery", "kombu"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     stopping = threading.Event()
     store = Store.open(settings)
     nursery = Nursery()
     worker_id = new_id("wrk")
     runner = JobRunner(store, nursery, settings, served, worker_id, stopping)
     app = celery_app(settings, runner)
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery would set levels of its own
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     background = [
         Presence(store, nursery, served, worker_id, runner, stopping),
@@ -50,16 +54,19 @@ def main() -> None:
     for thread in background:
         thread.start()
     log.info("worker_begins", id=worker_id, device=served.name, queues=served.queues)
-    app.worker_main(
-        ["worker", "--pool=threads", "--concurrency=1", "--without-gossip", "--without-mingle", "--without-heartbeat",
-         f"--queues={','.join(served.queues)}", f"--hostname={worker_id}", "--loglevel=WARNING"]
-    )  # fmt: skip
-    stopping.set()
-    for thread in background:
-        thread.join(timeout=10)
-    nursery.close()
-    store.close()
-    log.info("worker_ends", id=worker_id)
+    try:
+        app.worker_main(
+            ["--quiet", "worker", "--pool=threads", "--concurrency=1",
+             "--without-gossip", "--without-mingle", "--without-heartbeat",
+             f"--queues={','.join(served.queues)}", f"--hostname={worker_id}"]
+        )  # fmt: skip
+    finally:  # Celery leaves by SystemExit
+        stopping.set()
+        for thread in background:
+            thread.join(timeout=ENDS_WITHIN_S)
+        nursery.close()
+        store.close()
+        log.info("worker_ends", id=worker_id)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def spec(client: Client, files: Files, **changes: Any) -> dict[str, Any]:
         "model": model.id,
         "data": {"train": train.id, "test": test.id},
         "prune": {"target": {"kind": "sparsity", "amount": 0.9}, "schedule": {"kind": "iterative", "rounds": 3}},
-        "recover": {"kind": "fine_tune", "original_learning_rate": 0.1, "epochs_per_round": 6, "epochs": 6},
+        "recover": {"kind": "fine_tune", "original_learning_rate": 0.1, "epochs_per_round": 15, "epochs": 6},
         "finalize": {"latency": {"batch_sizes": [1], "runs": 3}},
         "device": "cpu",
     } | changes
