@@ -37,7 +37,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self._zip = open_zip(path)
         try:
-            self._members = _checked(self._zip.infolist(), path.stat().st_size)
+            self.size_bytes = path.stat().st_size
+            self._members = _checked(self._zip.infolist(), self.size_bytes)
         except BaseException:
             self._zip.close()
             raise

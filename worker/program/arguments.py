@@ -9,13 +9,21 @@ import torch
 
 from secateur.errors import CorruptArchive, UnsupportedOperator, UnsupportedStructure
 from worker.program import schema
-from worker.program.tensors import STRIDED, dtype_of
+from worker.program.tensors import DTYPES, STRIDED, dtype_of
 
 MEMORY_FORMATS = {
     1: torch.contiguous_format,
     2: torch.channels_last,
     3: torch.channels_last_3d,
     4: torch.preserve_format,
+}
+
+# Types of arguments that torch takes plain numbers for, and looks up in tables whose ends it does not check.
+ENUMS: dict[str, type] = {
+    "ScalarType": torch.dtype,
+    "Layout": torch.layout,
+    "MemoryFormat": torch.memory_format,
+    "Device": torch.device,
 }
 
 Lookup = Callable[[str], Any]
@@ -30,6 +38,17 @@ def value_of(argument: schema.Argument, lookup: Lookup) -> Any:
     if value is None and kind != "as_none":
         raise CorruptArchive(f"An operator takes a value of the kind {kind} that is missing.")
     return _VALUES[kind](value, lookup)
+
+
+def check_enum(argument: torch.Argument, value: object) -> None:
+    """Raises CorruptArchive where a data type, layout, memory format or device is given as something else."""
+    expected = ENUMS.get(str(argument.real_type).removeprefix("Optional[").removesuffix("]"))
+    if expected is None or value is None:
+        return
+    if not isinstance(value, expected) or (isinstance(value, torch.dtype) and value not in DTYPES.values()):
+        raise CorruptArchive(
+            f"The argument {argument.name} of an operator is a {type(value).__name__}, not a {expected.__name__}."
+        )
 
 
 def _float(value: float | str) -> float:

@@ -2,7 +2,9 @@
 
 Not among them, on purpose: what touches files (`from_file`), memory that is not the tensor's own (`set_`, `resize_`,
 `as_strided`, `record_stream`), memory that nobody has written (`empty`), and results whose size depends on values
-(`nonzero`, `masked_select`, `item`), which no batch of examples can be stacked from.
+(`nonzero`, `masked_select`, `item`), which no batch of examples can be stacked from; kernels that trust the sizes of
+what they are given (`native_batch_norm` reads past the end of short statistics; `batch_norm`, which exports write,
+checks). Those of the same kind that exports do write are in worker.program.kernels.
 """
 
 from __future__ import annotations
@@ -37,9 +39,8 @@ LINEAR = _words("""
 """)
 
 NORMS = _words("""
-    batch_norm _fused_rms_norm group_norm instance_norm layer_norm linalg_norm linalg_vector_norm native_batch_norm
-    _native_batch_norm_legit _native_batch_norm_legit_no_training native_group_norm native_layer_norm norm renorm
-    rms_norm
+    batch_norm _fused_rms_norm group_norm instance_norm layer_norm linalg_norm linalg_vector_norm native_group_norm
+    native_layer_norm norm renorm rms_norm
 """)
 
 DROPOUT = _words("""
@@ -140,6 +141,6 @@ ALLOCATES = (
 TRAINING_FLAG = {
     **dict.fromkeys(DROPOUT | {f"{name}_" for name in DROPOUT}, 2),
     **dict.fromkeys(("rrelu", "rrelu_"), 3),
-    **dict.fromkeys(("batch_norm", "instance_norm", "native_batch_norm"), 5),
+    **dict.fromkeys(("batch_norm", "instance_norm"), 5),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), 6),
 }

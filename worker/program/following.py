@@ -152,7 +152,8 @@ class _Rewriter(fx.Interpreter):
         sizes = node.args[index] if len(node.args) > index else None
         if not isinstance(sizes, list | tuple):
             return None
-        axis = 1 if any(name(user.target) in RECURRENT for user in node.users) else 0
+        users = [user for first in node.users for user in (first, *(first.users if _expands(first) else ()))]
+        axis = 1 if any(name(user.target) in RECURRENT for user in users) else 0
         return axis if len(sizes) > axis and sizes[axis] == self._batch else None
 
     def _mend(self, node: fx.Node, index: int, axis: int | None) -> None:
@@ -183,6 +184,11 @@ class _Rewriter(fx.Interpreter):
             self.env[made] = times * (self._batch + 1)
             self._multiples[times] = made
         return self._multiples[times]
+
+
+def _expands(node: fx.Node) -> bool:
+    """Whether a node is what worker.program.kernels puts between a recurrent layer and its state."""
+    return name(node.target) == "expand"
 
 
 def _ahead(shape: Shape) -> list[int]:

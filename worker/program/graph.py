@@ -11,8 +11,8 @@ from torch import fx
 from torch._ops import OpOverload
 
 from secateur.errors import CorruptArchive, UnsupportedOperator, UnsupportedStructure
-from worker.program import operators, schema
-from worker.program.arguments import value_of
+from worker.program import numbers, operators, schema
+from worker.program.arguments import check_enum, value_of
 from worker.program.catalogue import ASSERTIONS
 from worker.program.remedies import EXPORT, FLAT
 from worker.program.signature import Signature
@@ -21,6 +21,7 @@ from worker.program.tensors import State
 
 NODES_MAX = 200_000
 NESTING_MAX = 8
+OUTPUTS_MAX = 256
 GRAD_MODE = "torch.ops.higher_order.wrap_with_set_grad_enabled"
 
 
@@ -33,7 +34,7 @@ def build_graph(program: schema.ExportedProgram, signature: Signature, state: St
     source = program.graph_module.graph
     nodes = list(_all_nodes(source, 0))
     if len(nodes) > NODES_MAX:
-        raise UnsupportedStructure(f"The program has more than {NODES_MAX} calls.")
+        raise UnsupportedStructure(f"The program has {len(nodes)} calls; at most {NODES_MAX} are allowed.")
     operators.check_deterministic(node.target for node in nodes)
     graph = fx.Graph()
     scope = Scope(graph)
@@ -84,6 +85,10 @@ def _outputs(program: schema.ExportedProgram, scope: Scope) -> Any:
         raise UnsupportedStructure(
             f"The program has an output of the kind {changes}: it was decomposed in training mode.", remedy=EXPORT
         )
+    if len(specs) > OUTPUTS_MAX:
+        raise UnsupportedStructure(
+            f"The program has {len(specs)} outputs; at most {OUTPUTS_MAX} are allowed.", remedy=FLAT
+        )
     leaves = [value_of(spec.user_output.arg, scope.lookup) for spec in specs if spec.user_output is not None]
     structure = read_structure(call.out_spec, "The program's output")
     if structure.leaves() != len(leaves):
@@ -130,7 +135,9 @@ class Scope:
             args, kwargs = _bind(target, values)
         else:
             args, kwargs = tuple(value for _, value in values), {}
-        self._define_results(node, target, self.graph.call_function(target, args, kwargs))
+        result = self.graph.call_function(target, args, kwargs)
+        numbers.check(result)
+        self._define_results(node, target, result)
 
     def _define_results(self, node: schema.Node, target: operators.Target, result: fx.Node) -> None:
         """Names the results as the file does; those of an operator that gives several are its items."""
@@ -199,6 +206,7 @@ def _bind(target: OpOverload, values: list[tuple[str, Any]]) -> tuple[tuple[Any,
     for index, (name, argument) in enumerate(known.items()):
         if name not in given:
             continue
+        check_enum(argument, given[name])
         if not argument.kwarg_only and len(args) == index:
             args.append(given[name])
         else:

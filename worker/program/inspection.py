@@ -7,12 +7,13 @@ from typing import Literal
 import torch
 from torch import fx
 
-from secateur.errors import ProgramFails
+from secateur.errors import ProgramFails, UnsupportedStructure
 from secateur.inspection import Batch, Layer, ModelInspection, TensorInfo
 from worker.program.examples import rows_indexed
 from worker.program.layers import prunable
 from worker.program.operators import name
 from worker.program.program import BATCH, Program, Size
+from worker.program.remedies import FLAT
 
 Ending = Literal["logits", "softmax", "log_softmax"]
 
@@ -25,10 +26,15 @@ ENDINGS: dict[str, Ending] = {
 }
 INDEXES = frozenset((torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64))
 SAME_VALUES = frozenset(("to", "_to_copy", "type_as", "contiguous", "clone", "alias", "detach"))
+LAYERS_MAX = 20_000
+NAME_MAX = 256
 
 
 def inspect(program: Program) -> ModelInspection:
-    """Everything that an upload's record says. Runs the program at two batch sizes; raises ProgramFails."""
+    """Everything that an upload's record says. Runs the program at two batch sizes.
+
+    Raises ProgramFails, and UnsupportedStructure for outputs that cannot be named or change their number of axes.
+    """
     batch = program.sizes[BATCH]
     state = {id(tensor): tensor for tensor in program.module.state_dict(keep_vars=True).values()}
     return ModelInspection(
@@ -66,6 +72,9 @@ def _range(size: Size) -> tuple[int, int | None]:
 
 def _layers(program: Program) -> tuple[Layer, ...]:
     parameters = dict(program.named_parameters())
+    layers = prunable(program)
+    if len(layers) > LAYERS_MAX:
+        raise UnsupportedStructure(f"The program has {len(layers)} prunable layers; at most {LAYERS_MAX} are allowed.")
     return tuple(
         Layer(
             name=first,
@@ -74,22 +83,34 @@ def _layers(program: Program) -> tuple[Layer, ...]:
             zeros=int((parameters[first] == 0).sum()),
             operator=operator,
         )
-        for first, operator in prunable(program).items()
+        for first, operator in layers.items()
     )
 
 
 def _outputs(program: Program) -> tuple[TensorInfo, ...]:
+    nodes = program.outputs()
+    longest = max(map(len, nodes), default=0)
+    if longest > NAME_MAX:
+        raise UnsupportedStructure(
+            f"An output has a name of {longest} characters, nested keys included; at most {NAME_MAX} are allowed."
+        )
     base = {symbol: size.example for symbol, size in program.sizes.items()}
     results = _run(program, base)
+    if results.keys() != nodes.keys():
+        raise UnsupportedStructure("Not all outputs of the program are tensors that its operators give.", remedy=FLAT)
     shapes: dict[str, list[int | str]] = {key: list(tensor.shape) for key, tensor in results.items()}
     for symbol, size in program.sizes.items():
         other = _other(size)
         changed = results if other is None else _run(program, base | {symbol: other})
         for key, shape in shapes.items():
+            if changed[key].dim() != len(shape):
+                raise UnsupportedStructure(
+                    f"The output {key!r} has {len(shape)} axes at some sizes and {changed[key].dim()} at others.",
+                    remedy=FLAT,
+                )
             for axis, (was, now) in enumerate(zip(results[key].shape, changed[key].shape, strict=True)):
                 if was != now:
                     shape[axis] = _followed(shape[axis], symbol, size.example, now - was)
-    nodes = program.outputs()
     return tuple(
         TensorInfo(
             name=key,

@@ -25,7 +25,6 @@ SYMBOLIC_NAMES = (
     "eq",
     "floordiv",
     "ge",
-    "getitem",
     "gt",
     "le",
     "lt",
@@ -64,12 +63,26 @@ def resolve(target: str) -> Target:
     if match and match[1] in ALLOWED | ASSERTIONS:
         packet = getattr(torch.ops.aten, match[1], None)
         overload = getattr(packet, match[2], None) if match[2] in _overloads(packet) else None
-        if isinstance(overload, OpOverload) and not any(argument.is_out for argument in overload._schema.arguments):
+        if isinstance(overload, OpOverload) and _is_safe(overload):
             return overload
     raise UnsupportedOperator(
         f"The program calls {target[:200]!r}, which is not on the list of operators known to be safe.",
         operator=target[:200],
     )
+
+
+def _is_safe(overload: OpOverload) -> bool:
+    """Whether it works on tensors, unlike TorchScript's operators on numbers, texts and lists, and gives a new value.
+
+    Packed sequences are not safe: the sizes of their batches are what a tensor says, unchecked.
+    """
+    schema = overload._schema
+    if schema.name.removeprefix("aten::") in ASSERTIONS:
+        return True  # left out when read
+    tensors = any("Tensor" in str(value.type) for value in (*schema.arguments, *schema.returns))
+    known = torch._C._dispatch_has_kernel(overload.name())  # type: ignore[no-untyped-call]
+    packed = any(argument.name == "batch_sizes" for argument in schema.arguments)
+    return tensors and known and not packed and not any(argument.is_out for argument in schema.arguments)
 
 
 def _overloads(packet: Any) -> list[str]:

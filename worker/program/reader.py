@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from worker.program.batch import allow_single, free_batch
 from worker.program.effects import confine
 from worker.program.gradients import densify
 from worker.program.graph import build_graph
+from worker.program.kernels import guard
 from worker.program.program import Program, assemble
 from worker.program.remedies import EXPORT, WEIGHTS
 from worker.program.reparametrised import fold_masks
@@ -30,6 +30,8 @@ from worker.program.training import calm
 
 ZIP = b"PK\x03\x04"
 PICKLE = b"\x80"
+GZIP = b"\x1f\x8b"
+TAR, TAR_OFFSET = b"ustar", 257
 
 
 def read(path: Path) -> Program:
@@ -39,8 +41,8 @@ def read(path: Path) -> Program:
     size is run a few times, in order to make the size free; nothing else runs.
     """
     path = Path(path)
-    recognise(path)
     try:
+        recognise(path)
         with Archive(path) as archive:
             exported = parse_program(archive.text("models/model.json"))
             state = read_state(archive)
@@ -54,10 +56,12 @@ def read(path: Path) -> Program:
 def recognise(path: Path) -> None:
     """Raises the error that tells what a file is, unless it looks like a `.pt2`."""
     with path.open("rb") as file:
-        start = file.read(4)
-    if start[:1] == PICKLE or (start != ZIP and tarfile.is_tarfile(path)):
+        head = file.read(TAR_OFFSET + len(TAR))
+    if head.startswith(PICKLE) or (head[TAR_OFFSET:] == TAR and not head.startswith(ZIP)):
         raise PickledModule(remedy=WEIGHTS)
-    if start != ZIP:
+    if head.startswith(GZIP):
+        raise NotAProgram("The file is compressed with gzip. Upload what torch.export.save wrote.", remedy=EXPORT)
+    if not head.startswith(ZIP):
         raise NotAProgram("The file is not a zip, so it was not written by torch.export.save.", remedy=EXPORT)
     with open_zip(path) as zipped:
         names = [name.partition("/")[2] for name in zipped.namelist()]
@@ -84,6 +88,7 @@ def _program(exported: ExportedProgram, state: State) -> Program:
     graph = build_graph(exported, signature, state)
     confine(graph, state.tensors)
     tensors, masks = fold_masks(graph, state.tensors)
+    guard(graph, tensors)
     module = assemble(graph, tensors, state.transient)
     notes = [*signature.notes, *calm(module), *densify(module)]
     if masks:

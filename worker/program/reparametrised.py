@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
 import torch
 from torch import Tensor, fx, nn
 
@@ -17,21 +19,21 @@ def fold_masks(graph: fx.Graph, tensors: dict[str, Tensor]) -> tuple[dict[str, T
     Returns the tensors, with X where X_orig stood and without X_mask, and the masks by the parameters' names: bool,
     True where the weight stays.
     """
-    products: dict[str, list[fx.Node]] = {}
+    products: dict[str, dict[fx.Node, None]] = {}
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.mul.Tensor):
         stem = _stem(node)
         if stem is not None and _maskable(stem, tensors):
-            products.setdefault(stem, []).append(node)
+            products.setdefault(stem, {})[node] = None
+    readers: dict[str, list[fx.Node]] = {}
+    for node in graph.find_nodes(op="get_attr"):
+        readers.setdefault(str(node.target), []).append(node)
     masks: dict[str, Tensor] = {}
-    for stem, nodes in products.items():
-        if not _used_only_by(graph, stem, nodes):
-            continue
-        masks[stem] = tensors[stem + MASK].detach().ne(0)
-        _replace(graph, stem, nodes)
-        tensors = {_folded(known, stem): tensor for known, tensor in tensors.items() if known != stem + MASK}
-        tensors[stem] = _product(tensors[stem], masks[stem])
+    for stem, found in products.items():
+        if _used_only_by(found, [*readers[stem + ORIGINAL], *readers[stem + MASK]]):
+            masks[stem] = tensors[stem + MASK].detach().ne(0)
+            _replace(graph, stem, found, readers[stem + ORIGINAL][0])
     graph.eliminate_dead_code(is_impure_node=keeps)
-    return tensors, masks
+    return _folded(tensors, masks), masks
 
 
 def _stem(product: fx.Node) -> str | None:
@@ -55,9 +57,9 @@ def _maskable(stem: str, tensors: dict[str, Tensor]) -> bool:
     return binary and stem not in tensors and mask.shape == weight.shape and isinstance(weight, nn.Parameter)
 
 
-def _used_only_by(graph: fx.Graph, stem: str, products: list[fx.Node]) -> bool:
+def _used_only_by(products: Collection[fx.Node], readers: Sequence[fx.Node]) -> bool:
     """Whether nothing but these products (a layer called twice has two) sees the pair."""
-    waiting = [node for node in graph.find_nodes(op="get_attr") if node.target in (stem + ORIGINAL, stem + MASK)]
+    waiting = list(readers)
     while waiting:
         for user in waiting.pop().users:
             if name(user.target) in ("to", "_to_copy"):
@@ -67,16 +69,22 @@ def _used_only_by(graph: fx.Graph, stem: str, products: list[fx.Node]) -> bool:
     return True
 
 
-def _replace(graph: fx.Graph, stem: str, products: list[fx.Node]) -> None:
-    original = next(node for node in graph.find_nodes(op="get_attr") if node.target == stem + ORIGINAL)
+def _replace(graph: fx.Graph, stem: str, products: Iterable[fx.Node], original: fx.Node) -> None:
     original.target = stem
     for product in products:
         product.replace_all_uses_with(original)
         graph.erase_node(product)
 
 
-def _folded(known: str, stem: str) -> str:
-    return stem if known == stem + ORIGINAL else known
+def _folded(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    folded: dict[str, Tensor] = {}
+    for known, tensor in tensors.items():
+        stem = known.removesuffix(ORIGINAL)
+        if known.endswith(ORIGINAL) and stem in masks:
+            folded[stem] = _product(tensor, masks[stem])
+        elif not (known.endswith(MASK) and known.removesuffix(MASK) in masks):
+            folded[known] = tensor
+    return folded
 
 
 def _product(original: Tensor, mask: Tensor) -> nn.Parameter:

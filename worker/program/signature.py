@@ -14,6 +14,14 @@ from worker.program.structure import Structure, read_structure
 from worker.program.tensors import STRIDED, dtype_of
 
 NUMBERS_MAX = 1 << 28
+INPUTS_MAX = 256
+# Names that the code which torch.fx generates uses itself.
+GENERATED = frozenset(
+    (
+        *("self", "torch", "math", "operator", "_operator", "device", "inf", "nan", "fx_pytree", "pytree", "NoneType"),
+        *("getattr", "setattr", "slice", "range"),
+    )
+)
 # How torch 2.11 to 2.15 write a plain symbol. Anything else would be an expression, which only evaluation could read.
 SYMBOL = re.compile(r"Symbol\('([su]\d{1,9})'(?:, [a-z]+=(?:True|False))*\)|([su]\d{1,9})", re.ASCII)
 
@@ -37,6 +45,8 @@ def read_signature(program: schema.ExportedProgram) -> Signature:
     constants = [spec.constant_input.name[:64] for spec in specs if spec.constant_input is not None]
     if not names:
         raise UnsupportedStructure("The program takes no tensor.", remedy=EXPORT)
+    if len(names) > INPUTS_MAX:
+        raise UnsupportedStructure(f"The program takes {len(names)} tensors; at most {INPUTS_MAX} are allowed.")
     keywords = _keywords(program, specs)
     metas = [_meta(program.graph_module.graph, name) for name in names]
     read = _Sizes(program.range_constraints)
@@ -61,7 +71,7 @@ def _tensor_name(value: schema.UserValue) -> str:
 def _argument_name(name: str, index: int) -> str:
     """A name that may stand in generated code: the file's own only if it is a short plain identifier."""
     plain = name.isascii() and name.isidentifier() and len(name) <= 64 and not name.startswith("__")
-    return name if plain and not keyword.iskeyword(name) else f"input_{index}"
+    return name if plain and not keyword.iskeyword(name) and name not in GENERATED else f"input_{index}"
 
 
 def _keywords(program: schema.ExportedProgram, specs: list[schema.InputSpec]) -> set[str]:

@@ -81,9 +81,9 @@ def _keys(spec: TreeSpec, where: str) -> tuple[str, ...]:
     except (ValueError, RecursionError) as error:
         raise CorruptArchive(f"{where} has a context that is not JSON.") from error
     known = CLASS.fullmatch(spec.type or "") and isinstance(keys, list)
-    if not known or not all(isinstance(key, str) and 0 < len(key) <= 200 for key in keys):
+    if not known or not all(isinstance(key, str) and 0 < len(key) <= 200 and key.isprintable() for key in keys):
         raise UnsupportedStructure(
-            f"{where} holds a {str(spec.type)[:100]!r}; only tuples, lists and dicts with text keys are handled.",
+            f"{where} holds a {str(spec.type)[:100]!r}; only tuples, lists and dicts with printable keys are handled.",
             remedy=FLAT,
         )
     if len(set(keys)) != len(keys) or len(keys) != len(spec.children_spec):

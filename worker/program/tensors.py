@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 import re
 from dataclasses import dataclass, field
@@ -32,7 +33,9 @@ DTYPES: dict[int, torch.dtype] = {
     35: torch.uint64,
 }
 STRIDED = 7
+# Buffers may be expanded; together all tensors may take this, and twice the file.
 DENSE_BYTES_MAX = 1 << 30
+NAME_MAX = 256
 
 NAME = re.compile(r"[A-Za-z0-9_\-]{1,128}(\.[A-Za-z0-9_\-]{1,128}){0,63}", re.ASCII)
 
@@ -56,6 +59,7 @@ def dtype_of(number: int) -> torch.dtype:
 def read_state(archive: Archive) -> State:
     """Reads weights and constants; raises CorruptArchive, UnsafeArchive or UnsupportedStructure."""
     state = State()
+    left = 2 * archive.size_bytes + DENSE_BYTES_MAX
     for kind, stem in (("weights", "weight_"), ("constants", "tensor_")):
         member = f"data/{kind}/model_{kind}_config.json"
         config = parse(PayloadConfig, archive.text(member), member).config
@@ -69,7 +73,8 @@ def read_state(archive: Archive) -> State:
                 storages[path] = archive.storage(path)
             key = (path, payload.is_param, meta.model_dump_json())
             if key not in shared:
-                shared[key] = _tensor(name, storages[path], meta, payload.is_param)
+                shared[key] = _tensor(name, storages[path], meta, payload.is_param, left)
+                left -= shared[key].nbytes
             state.tensors[name] = shared[key]
     return state
 
@@ -78,6 +83,15 @@ def _check_name(name: str, state: State) -> None:
     if not NAME.fullmatch(name):
         raise UnsafeArchive(
             f"The archive names a tensor {name[:100]!r}; letters, digits, '_', '-' and dots are allowed."
+        )
+    if len(name) > NAME_MAX:
+        raise UnsupportedStructure(
+            f"The tensor {name[:100]!r} has a name of {len(name)} characters; at most {NAME_MAX} are allowed."
+        )
+    word = next((part for part in name.split(".") if keyword.iskeyword(part)), None)
+    if word is not None:
+        raise UnsupportedStructure(
+            f"The tensor {name!r} has {word!r}, a word of Python's own, in its name. Rename the module or parameter."
         )
     taken = next(
         (part for part in name.split(".") if hasattr(torch.fx.GraphModule, part) or part.startswith("__")), None
@@ -106,7 +120,7 @@ def _number(name: str, size: Size) -> int:
     return size.as_int
 
 
-def _tensor(name: str, storage: bytearray, meta: TensorMeta, is_parameter: bool) -> Tensor:
+def _tensor(name: str, storage: bytearray, meta: TensorMeta, is_parameter: bool, bytes_max: int) -> Tensor:
     dtype = dtype_of(meta.dtype)
     sizes = [_number(name, size) for size in meta.sizes]
     strides = [_number(name, stride) for stride in meta.strides]
@@ -119,7 +133,9 @@ def _tensor(name: str, storage: bytearray, meta: TensorMeta, is_parameter: bool)
     last = sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
     if numbers and offset + last >= len(storage) // dtype.itemsize:
         raise CorruptArchive(f"The tensor {name!r} reaches beyond the end of its storage.")
-    if numbers > last + 1 and (is_parameter or numbers * dtype.itemsize > DENSE_BYTES_MAX):
+    if numbers * dtype.itemsize > bytes_max:
+        raise UnsafeArchive("The tensors of the archive are far larger than the file that holds them.")
+    if numbers > last + 1 and is_parameter:
         raise UnsafeArchive(f"The tensor {name!r} has elements that lie on top of each other.")
     tensor = _view(storage, dtype, sizes, strides, offset) if numbers else torch.empty(sizes, dtype=dtype)
     if not is_parameter:

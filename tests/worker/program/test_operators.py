@@ -32,6 +32,22 @@ def test_other_names_are_refused(target: str) -> None:
     assert caught.value.context["operator"] == target
 
 
+@pytest.mark.parametrize(
+    "overload",
+    ["remainder.int", "sub.int", "cosh.int", "add.t", "to.prim_dtype", "to.prim_Device", "sort.str", "copy.Dict_Tensor",
+     "lstm.data", "gru.data", "native_batch_norm.default", "_native_batch_norm_legit_no_training.default",
+     "_native_batch_norm_legit.no_stats"],
+)  # fmt: skip
+def test_operators_of_torchscript_and_kernels_that_trust_sizes_are_refused(overload: str) -> None:
+    with pytest.raises(UnsupportedOperator):
+        resolve(f"torch.ops.aten.{overload}")
+
+
+def test_sizes_and_assertions_resolve() -> None:
+    for overload in ("sym_size.int", "sym_numel.default", "_assert_scalar.default", "sym_constrain_range.default"):
+        assert str(resolve(f"torch.ops.aten.{overload}")) == f"aten.{overload}"
+
+
 def test_allowed_names_resolve_to_the_overload() -> None:
     assert resolve("torch.ops.aten.add_.Tensor") is torch.ops.aten.add_.Tensor
     assert all(resolve(name) is function for name, function in SYMBOLIC.items())
