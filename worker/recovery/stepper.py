@@ -14,9 +14,10 @@ from secateur.errors import Diverged, JobFailed
 from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.curves import CURVES
 from worker.recovery.masters import Masters
+from worker.recovery.memory import memory_errors
 from worker.recovery.optimizer import optimizer_for, set_rate
 from worker.recovery.order import seed_of
-from worker.recovery.running import run
+from worker.recovery.running import LONGEST_REASON, run
 from worker.recovery.state import TrainState, moments_of, restore_moments, restore_tensors
 
 CUDA_CHECK_STEPS = 50
@@ -109,12 +110,25 @@ class Stepper:
     def _update(self, loss: torch.Tensor) -> None:
         set_rate(self._optimizer, self._course.spec.rate * CURVES[self._course.spec.curve](self.step, self.steps))
         self.masters.clear_gradients()
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        _differentiate(self._scaler.scale(loss))
         self.masters.take_gradients()
         self._scaler.unscale_(self._optimizer)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self.masters.give_back()
+
+
+def _differentiate(loss: torch.Tensor) -> None:
+    """Puts gradients where parameters are; raises JobFailed where the program overwrites what its gradients need."""
+    try:
+        with memory_errors():
+            loss.backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
+        raise JobFailed(
+            f"The gradients of the program cannot be computed: {reason}",
+            remedy="Export the program without operators that work in place.",
+        ) from error
 
 
 def _seed(seed: int, device: torch.device) -> None:
