@@ -44,7 +44,7 @@ def reread(good: Path, edit: Callable[[JSONObject], None]) -> Program:
     return read(rewrite(good, good.with_name("edited.pt2"), {MODEL: edited(edit)}))
 
 
-FULL = {"size": {"as_ints": [2]}, "fill_value": {"as_float": 1.0}}
+FULL: JSONObject = {"size": {"as_ints": [2]}, "fill_value": {"as_float": 1.0}}
 ENUMS: dict[str, Callable[[JSONObject], None]] = {
     "dtype": last("torch.ops.aten.to.dtype", self=X, dtype={"as_int": -1}),
     "dtype that may be none": last("torch.ops.aten.cumsum.default", self=X, dim={"as_int": 0}, dtype={"as_int": 99}),
@@ -193,7 +193,8 @@ def test_counts_are_bounded(module: object, limit: str, said: str, good: Path, m
 
 def test_folding_masks_takes_time_in_proportion() -> None:
     """In proportion to the layers; to search all of them for each would take minutes."""
-    source, state = fx.Graph(), {}
+    source = fx.Graph()
+    state: dict[str, Tensor] = {}
     x = source.placeholder("x")
     for number in range(10_000):
         state[f"w{number}_orig"], state[f"w{number}_mask"] = nn.Parameter(torch.ones(1)), torch.ones(1)
