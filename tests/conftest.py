@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 from secateur.redis_server import RedisServer
 from store.settings import StoreSettings
 from store.store import Store
+
+# A shell starts what runs in its background with SIGINT ignored, and processes hand that on: tests of Ctrl-C would wait
+# for ever. A signal that has a handler is handed on as the default.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
