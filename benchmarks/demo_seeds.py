@@ -8,7 +8,6 @@ Writes `benchmarks/demo_seeds.md`. Fails when fewer than 19 of 20 recover to wit
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.table import machine
 from examples.digits import ALLOWED_LOSS, compress
 from secateur.cli.progress import Watcher
 from secateur.client import Client
@@ -63,7 +63,7 @@ def page(reports: dict[int, Report]) -> str:
         f"{100 * min(differences):+.2f} points; {within(reports)} of {len(reports)} within "
         f"{100 * ALLOWED_LOSS:.1f} point.",
         "",
-        f"Machine: {machine(any_report)}.",
+        machine(),
         "",
         "| seed | dense | one-shot | pruned | recovered | recovered - dense |",
         "|---:|---:|---:|---:|---:|---:|",
@@ -77,12 +77,6 @@ def row(seed: int, report: Report) -> str:
     metric = report.metric
     figures = (metric.dense, metric.one_shot, metric.pruned, metric.recovered)
     return f"| {seed} | {' | '.join(f'{figure:.2%}' for figure in figures)} | {100 * difference(report):+.2f} points |"
-
-
-def machine(report: Report) -> str:
-    """What the figures were measured on."""
-    known = {**report.provenance.hardware, **report.provenance.versions}
-    return f"{os.cpu_count()} logical cores; " + ", ".join(f"{name} {value}" for name, value in known.items())
 
 
 def within(reports: dict[int, Report]) -> int:
