@@ -94,7 +94,12 @@ def main(stream: socket.socket) -> int:
 
 
 def _refused(error: SecateurError) -> Refused:
-    return Refused(error=ErrorRecord.model_validate(error.to_dict()))
+    refused = Refused(error=ErrorRecord.model_validate(error.to_dict()))
+    try:
+        refused.model_dump_json()
+    except ValueError:  # text of a stranger that is no Unicode: the code alone must do
+        return Refused(error=ErrorRecord(code=error.code, message=type(error)().message))
+    return refused
 
 
 def _work(order: JobOrder | InspectionOrder, line: Line) -> AnyMessage:

@@ -59,12 +59,21 @@ def _cards() -> dict[str, Device]:
         return {}
     cards = [_card(*(field.strip() for field in line.split(",", 3))) for line in answer.splitlines()]
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = None if allowed is None else {name.strip() for name in allowed.split(",")}
-    return {
-        card.name: card
-        for card in cards
-        if names is None or card.visible in names or card.name.removeprefix("cuda:") in names
-    }
+    if allowed is not None:
+        cards = [card for card in cards if _allowed(card, allowed.split(","), len(cards))]
+    return {card.name: card for card in cards}
+
+
+def _allowed(card: Device, names: list[str], cards: int) -> bool:
+    numbers = [name.strip() for name in names if name.strip().isdecimal()]
+    if numbers and cards > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise StackError(
+            "CUDA_VISIBLE_DEVICES names cards by number, and CUDA numbers them in its own order: "
+            "set CUDA_DEVICE_ORDER=PCI_BUS_ID too, or name them by UUID (nvidia-smi -L)."
+        )
+    return card.name.removeprefix("cuda:") in numbers or any(
+        card.visible.startswith(name.strip()) for name in names if name.strip().startswith("GPU-")
+    )
 
 
 def _card(index: str, uuid: str, model: str, mebibytes: str) -> Device:

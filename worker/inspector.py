@@ -70,12 +70,12 @@ class Inspector(threading.Thread):
         lease_s = self._settings.lease_s
         supervision = Supervision(claim, handlers, lease_s, self._stopping, pause_s=0, timeout_s=timeout_s)
         try:
-            supervision.run(self._nursery, lambda: self._order(claim, folder))
+            supervision.run(self._nursery, lambda renewed_at_s: self._order(claim, folder, renewed_at_s))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         self._store.jobs.admit(claim.id)
 
-    def _order(self, claim: Claim, folder: Path) -> InspectionOrder:
+    def _order(self, claim: Claim, folder: Path, renewed_at_s: float) -> InspectionOrder:
         settings = self._settings
         folder.mkdir(parents=True, exist_ok=True)
         return InspectionOrder(
@@ -89,6 +89,6 @@ class Inspector(threading.Thread):
                 file_bytes=settings.job_file_bytes,
                 threads=1,
                 lease_s=settings.lease_s * CHILD_SHARE,
-                renewed_at_s=claim.claimed_at_s,
+                renewed_at_s=renewed_at_s,
             ),
         )

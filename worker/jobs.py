@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import structlog
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, Unavailable
 from secateur.resources import Artifact, Job
 from secateur.states import is_terminal
 from store.leases import Claim
@@ -35,6 +36,7 @@ from worker.supervisor import Handlers, Supervision
 log = structlog.get_logger()
 
 PAUSE_S = 20.0
+ASK_AGAIN_S = 1.0
 
 
 class JobRunner:
@@ -61,7 +63,7 @@ class JobRunner:
         """Claim the best job in this worker's queues and run it to its end; whether there was one."""
         if self._stopping.is_set() or not self._nursery.wait_ready():
             return False
-        claim = self._store.leases.claim_job(self._worker_id, self._device.queues)
+        claim = self._claim()
         if claim is None:
             return False
         self.current = claim.id
@@ -70,6 +72,16 @@ class JobRunner:
         finally:
             self.current = None
         return True
+
+    def _claim(self) -> Claim | None:
+        """The best job; asked for again when no answer came, which may have been a job."""
+        until_s = time.monotonic() + self._settings.lease_s * CHILD_SHARE
+        while True:
+            try:
+                return self._store.leases.claim_job(self._worker_id, self._device.queues)
+            except Unavailable:
+                if time.monotonic() > until_s or self._stopping.wait(ASK_AGAIN_S):
+                    raise
 
 
 class Attempt:
@@ -113,7 +125,7 @@ class Attempt:
         if is_terminal(state):
             shutil.rmtree(self._folder.parent, ignore_errors=True)
 
-    def _order(self) -> JobOrder:
+    def _order(self, renewed_at_s: float) -> JobOrder:
         self._folder.mkdir(parents=True, exist_ok=True)
         uploads = self._store.uploads
         spec = self._job.spec
@@ -139,7 +151,7 @@ class Attempt:
                 # Sums depend on the number of threads: with another one a later attempt's digests would differ.
                 threads=self._claim.threads_fixed(self._settings.threads),
                 lease_s=self._settings.lease_s * CHILD_SHARE,
-                renewed_at_s=self._claim.claimed_at_s,
+                renewed_at_s=renewed_at_s,
             ),
         )
 
@@ -169,7 +181,7 @@ class Attempt:
     def _forget_older_than(self, recorded: Path) -> None:
         """Only now, when the record points at the new one, can the checkpoints before it go."""
         for folder in self._folder.parent.iterdir():
-            if folder != self._folder:
+            if folder.name.isdecimal() and int(folder.name) < self._claim.fence:
                 shutil.rmtree(folder, ignore_errors=True)
         for file in self._folder.glob("checkpoint-*.safetensors"):
             if file.name < recorded.name:
@@ -185,7 +197,8 @@ class Attempt:
         return True
 
     def _publish(self, name: str) -> Artifact:
-        if name not in self._published:  # hashed once, however often Redis has to be asked
+        known = self._published.get(name)  # hashed once, unless its bytes went away with another job's meanwhile
+        if known is None or not self._store.blobs.exists(known.sha256):
             blob = self._store.blobs.adopt(self._own(name))
             self._published[name] = Artifact(name=name, size_bytes=blob.size_bytes, sha256=blob.sha256)
         return self._published[name]

@@ -31,34 +31,39 @@ class Lease(threading.Thread):
         self._claim = claim
         self._every_s = lease_s / RENEWALS_PER_LEASE
         self._horizon_s = lease_s * CHILD_SHARE
-        self._confirmed_s = claim.claimed_at_s
+        self.confirmed_s = claim.claimed_at_s
         self._on_confirmed = on_confirmed
         self._stopped = threading.Event()
 
     @property
     def holds(self) -> bool:
         """Whether nobody else can have claimed the record yet."""
-        return not self.lost.is_set() and time.monotonic() - self._confirmed_s < self._horizon_s
+        return not self.lost.is_set() and time.monotonic() - self.confirmed_s < self._horizon_s
 
     def run(self) -> None:
         """Renew until stopped or lost."""
-        while not self._stopped.wait(self._every_s):
-            asked_s = time.monotonic()
-            try:
-                standing = self._claim.renew()
-            except FenceLost:
-                break
-            except Unavailable as error:
-                log.warning("renewal_failed", id=self._claim.id, reason=error.message)
-                if not self.holds:
-                    break
-                continue
-            self._confirmed_s = asked_s
-            self._on_confirmed(asked_s)
-            if standing.cancel_requested:
-                self.cancel_asked.set()
-        if not self._stopped.is_set():
-            self.lost.set()
+        try:
+            while not self._stopped.wait(self._every_s) and self._renew():
+                pass
+        finally:
+            if not self._stopped.is_set():
+                self.lost.set()
+
+    def _renew(self) -> bool:
+        """Whether to go on."""
+        asked_s = time.monotonic()
+        try:
+            standing = self._claim.renew()
+        except FenceLost:
+            return False
+        except Unavailable as error:
+            log.warning("renewal_failed", id=self._claim.id, reason=error.message)
+            return self.holds
+        self.confirmed_s = asked_s
+        self._on_confirmed(asked_s)
+        if standing.cancel_requested:
+            self.cancel_asked.set()
+        return True
 
     def stop(self) -> None:
         """Renew no more."""

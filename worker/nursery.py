@@ -48,7 +48,7 @@ class Child:
 
     def renewed(self, asked_at_s: float) -> None:
         """Say that a renewal of the lease, asked for at this CLOCK_MONOTONIC, was confirmed."""
-        self._say(f"renewed {asked_at_s!r}\n")
+        self._say(f"renewed {asked_at_s!r}\n", socket.MSG_DONTWAIT)  # a child that does not listen is not waited for
 
     def pause(self) -> None:
         """Ask for a last checkpoint and the end."""
@@ -83,10 +83,10 @@ class Child:
         self._stream.close()
         self.ended.wait(timeout=5)
 
-    def _say(self, word: str) -> None:
+    def _say(self, word: str, flags: int = 0) -> None:
         try:
             with self._saying:
-                self._stream.sendall(word.encode())
+                self._stream.sendall(word.encode(), flags)
         except OSError:
             log.debug("child_is_gone", pid=self.pid)
 

@@ -28,6 +28,7 @@ TICK_S = 0.2
 MOST_PENDING = 1000
 
 Result = TypeVar("Result")
+OrderMaker = Callable[[float], JobOrder | InspectionOrder]
 Handlers = Mapping[type[BaseModel], Callable[[Any], bool]]
 
 
@@ -63,8 +64,11 @@ class Supervision:
         self._child: Child | None = None
         self._lease = Lease(claim, lease_s, self._confirmed)
 
-    def run(self, nursery: Nursery, order: Callable[[], JobOrder | InspectionOrder]) -> None:
-        """Have the order done and settle the claim; nothing is raised, and no process is left."""
+    def run(self, nursery: Nursery, order: OrderMaker) -> None:
+        """Have the order done and settle the claim; nothing is raised, and no process is left.
+
+        `order` makes the order, from when the lease was last renewed.
+        """
         self._lease.start()
         try:
             settle = self._outcome(nursery, order)
@@ -77,11 +81,14 @@ class Supervision:
             self._end_child()
             self._lease.stop()
 
-    def _outcome(self, nursery: Nursery, order: Callable[[], JobOrder | InspectionOrder]) -> Callable[[], None] | None:
+    def _outcome(
+        self, nursery: Nursery, order: Callable[[float], JobOrder | InspectionOrder]
+    ) -> Callable[[], None] | None:
         """Do the work; how the claim is still to be settled, None where a handler has done it."""
         claim = self._claim
         try:
-            self._child = nursery.child(self._patiently(order))
+            nursery.wait_ready()
+            self._child = nursery.child(self._patiently(lambda: order(self._lease.confirmed_s)))
             return claim.cancelled if self._watch(self._child) else None
         except FenceLost:
             raise
@@ -114,7 +121,7 @@ class Supervision:
                 return False
             if lost is not None and not self._pending:
                 raise lost
-            if self._lease.lost.is_set():
+            if not self._lease.holds:
                 raise FenceLost
             self._mind_the_clock(child)
         return True

@@ -90,12 +90,15 @@ def supervise(
     child: FakeChild,
     handlers: Handlers | None = None,
     stopping: threading.Event | None = None,
-    order: Callable[[], Any] = lambda: None,
+    order: Callable[[float], Any] = lambda _: None,
     **settings: float,
 ) -> FakeChild:
     class FakeNursery:
         def child(self, order: JobOrder) -> Child:
             return cast(Child, child)
+
+        def wait_ready(self) -> bool:
+            return True
 
     known = {Started: lambda _: False} | dict(handlers or {})
     supervision = Supervision(
@@ -215,3 +218,14 @@ def test_a_redis_that_stays_away_is_left_to_the_reaper_before_the_lease_ends() -
     supervise(claim, FakeChild(Started()))
     assert claim.settled == []
     assert time.monotonic() - started < LEASE_S
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_lease_that_fails_in_an_unknown_way_counts_as_lost() -> None:
+    def broken() -> Standing:
+        raise RuntimeError("no permission")
+
+    claim = FakeClaim()
+    claim.renew = broken  # type: ignore[method-assign]
+    supervise(claim, FakeChild(Started()))
+    assert claim.settled == []
