@@ -10,15 +10,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from worker.machine import processor
+
 
 def machine() -> str:
     """The processor, the cores, the threads and the version of torch; no names of hosts."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor"
-    )
     cores, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
-    return f"Machine: {model}, {cores} cores, {threads} threads used, torch {torch.__version__}."
+    return f"Machine: {processor()}, {cores} cores, {threads} threads used, torch {torch.__version__}."
 
 
 def write(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:

@@ -10,10 +10,10 @@ import time
 import traceback
 from pathlib import Path
 
-from secateur.errors import NoSpace, OutOfMemory, SecateurError
+from secateur.errors import OutOfMemory, SecateurError
 from secateur.resources import ErrorRecord
 from worker.order import ORDER, AnyMessage, InspectionOrder, JobOrder, Limits, Paused, Refused, Started
-from worker.sandbox import FULL, enclose
+from worker.sandbox import disk_error, enclose
 
 
 def prepare() -> None:
@@ -86,7 +86,7 @@ def main(stream: socket.socket) -> int:
         line.say(_refused(OutOfMemory()))
     except OSError as error:
         traceback.print_exc()
-        line.say(_refused(NoSpace() if error.errno in FULL else SecateurError()))
+        line.say(_refused(disk_error(error)))
     except Exception as error:
         traceback.print_exc()
         line.say(_refused(SecateurError(kind=type(error).__name__)))

@@ -6,9 +6,9 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 from secateur.errors import StackError
+from worker.machine import processor
 from worker.settings import machine_bytes
 
 QUERY = ("--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
@@ -40,7 +40,7 @@ def find(wanted: str) -> Device:
     if wanted == "auto":
         wanted = next(iter(cards), "cpu")
     if wanted == "cpu":
-        return Device(name="cpu", model=_processor(), memory_bytes=machine_bytes(), queues=("cpu", "any"))
+        return Device(name="cpu", model=processor(), memory_bytes=machine_bytes(), queues=("cpu", "any"))
     if wanted not in cards:
         raise StackError(f"There is no device {wanted} here; there are: {', '.join([*cards, 'cpu'])}.")
     return cards[wanted]
@@ -79,9 +79,3 @@ def _allowed(card: Device, names: list[str], cards: int) -> bool:
 def _card(index: str, uuid: str, model: str, mebibytes: str) -> Device:
     memory = int(mebibytes) << 20 if mebibytes.isdigit() else 0  # some cards share the machine's and say [N/A]
     return Device(name=f"cuda:{index}", model=model, memory_bytes=memory, queues=("cuda", "any"), visible=uuid)
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, os.uname().machine)

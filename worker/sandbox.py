@@ -9,6 +9,8 @@ import resource
 import signal
 from pathlib import Path
 
+from secateur.errors import NoSpace, SecateurError
+
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -21,6 +23,11 @@ def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         failure = ctypes.get_errno()
         raise OSError(failure, os.strerror(failure))
+
+
+def disk_error(error: OSError) -> SecateurError:
+    """What a user is told of a file that could not be read or written."""
+    return NoSpace() if error.errno in FULL else SecateurError()
 
 
 def die_with_parent(parent: int) -> None:

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import structlog
 from pydantic import BaseModel
 
-from secateur.errors import FenceLost, NoSpace, SecateurError, TookTooLong, Unavailable
+from secateur.errors import FenceLost, SecateurError, TookTooLong, Unavailable
 from store.leases import Claim
 from worker.lease import Lease
 from worker.nursery import Child, ChildLost, Nursery
 from worker.order import AnyMessage, InspectionOrder, JobOrder
-from worker.sandbox import FULL
+from worker.sandbox import disk_error
 
 log = structlog.get_logger()
 
@@ -81,9 +81,7 @@ class Supervision:
             self._end_child()
             self._lease.stop()
 
-    def _outcome(
-        self, nursery: Nursery, order: Callable[[float], JobOrder | InspectionOrder]
-    ) -> Callable[[], None] | None:
+    def _outcome(self, nursery: Nursery, order: OrderMaker) -> Callable[[], None] | None:
         """Do the work; how the claim is still to be settled, None where a handler has done it."""
         claim = self._claim
         try:
@@ -101,7 +99,7 @@ class Supervision:
             failure: SecateurError = error
         except OSError as error:
             log.exception("disk_failed", id=claim.id)
-            failure = NoSpace() if error.errno in FULL else SecateurError()
+            failure = disk_error(error)
         except Exception:
             log.exception("supervision_failed", id=claim.id)
             failure = SecateurError()

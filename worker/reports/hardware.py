@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import torch
+
+from worker.machine import processor
 
 LIBRARIES = ("secateur", "torch", "numpy", "safetensors")
 
@@ -15,7 +16,7 @@ LIBRARIES = ("secateur", "torch", "numpy", "safetensors")
 def hardware(device: torch.device) -> dict[str, str | int]:
     """Processor, cores that this process may use, memory, and the device that did the work."""
     found: dict[str, str | int] = {
-        "cpu": _cpu_model(),
+        "cpu": processor(),
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
@@ -41,11 +42,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu_model() -> str:
-    """The model as Linux names it; elsewhere, or on a processor that has no such line, what Python knows."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
