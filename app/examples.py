@@ -163,9 +163,11 @@ REPORT = example(
             layers=(LayerSparsity(name="fc.weight", shape=(10, 64), zeros=576, total=640),),
         ),
         size=Size(
+            dense_parameters=650,
             parameters=650,
             nonzero=74,
             dense_bytes=2600,
+            pruned_bytes=2600,
             artifacts={"model.pt2": 18_432},
             gzip_bytes={"dense": 2412, "pruned": 401},
         ),

@@ -109,6 +109,11 @@ def job_spec(value: JsonBody) -> JobSpec:
 SpecBody = Annotated[JobSpec, Depends(job_spec)]
 
 
+def _tags(value: dict[str, Any]) -> tuple[Any, ...]:
+    """What pydantic puts into a location besides names: the mark of a key, and which member of a union was meant."""
+    return "[key]", value.get("kind"), value.get("granularity", "weight")
+
+
 def _location(location: Sequence[str | int], value: Any) -> list[str | int]:
     """Where a problem is in what was sent: pydantic's location without the names of union members and of keys."""
     found: list[str | int] = []
@@ -117,7 +122,7 @@ def _location(location: Sequence[str | int], value: Any) -> list[str | int]:
             value = value[part]
         elif isinstance(value, list) and isinstance(part, int):
             value = value[part] if part < len(value) else None
-        elif not isinstance(value, dict) or part == "[key]" or part == value.get("kind"):
+        elif not isinstance(value, dict) or part in _tags(value):
             continue
         else:
             value = None

@@ -15,8 +15,8 @@ from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
 from secateur.spec.finalize import Latency
-from secateur.spec.prune import Layers
 from secateur.spec.task import Classification
+from secateur.spec.weights import Layers
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})

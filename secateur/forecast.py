@@ -8,7 +8,7 @@ from secateur.inspection import DatasetInspection, Layer, ModelInspection
 from secateur.layers import choose
 from secateur.resources import Forecast
 from secateur.spec import JobSpec
-from secateur.spec.prune import Layers
+from secateur.spec.weights import Layers
 
 
 def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, DatasetInspection]) -> Forecast:

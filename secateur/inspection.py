@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from secateur.record import Record
+from secateur.units import ModelUnits
 
 
 class TensorInfo(Record):
@@ -68,6 +69,9 @@ class ModelInspection(Record):
     parameters: int = Field(description="Numbers in trainable tensors; a tied tensor counts once.")
     state_bytes: int = Field(description="Bytes of all parameters and buffers.")
     layers: tuple[Layer, ...] = Field(description="What weight pruning can prune.")
+    units: ModelUnits | None = Field(
+        default=None, description="What structured pruning can remove. null: inspected before there was any."
+    )
     tied: tuple[tuple[str, ...], ...] = Field(default=(), description="Groups of names that share one tensor.")
     masked: tuple[str, ...] = Field(
         default=(), description="Parameters that arrived under torch.nn.utils.prune; pruning goes on from their masks."

@@ -9,11 +9,16 @@ from pydantic import Field
 
 from secateur.record import Record
 from secateur.spec import JobSpec
+from secateur.units import UnitKind
 
 ZEROS_NOTE = (
     "Zeros in a dense file save neither memory nor time: the tensors keep their shape, and kernels still multiply by "
     "them. They shrink the file only when it is compressed (gzip_bytes); a faster network needs whole channels, "
     "neurons or heads removed."
+)
+REMOVED_NOTE = (
+    "The removed units are gone from the tensors: the network is dense and smaller, and saves its memory and its "
+    "arithmetic on any hardware. How much faster it is depends on the hardware: see latency."
 )
 
 
@@ -44,7 +49,10 @@ class Round(Record):
     """One prune and the fine-tuning after it, measured on the validation data."""
 
     round: int
-    sparsity: float
+    sparsity: float | None = Field(default=None, description="Weight jobs: the share of zeros in the chosen layers.")
+    units_removed: float | None = Field(
+        default=None, description="Structured jobs: the share of the chosen units that is gone."
+    )
     pruned: float | None
     recovered: float | None
     epochs: int
@@ -72,12 +80,60 @@ class Sparsity(Record):
 class Size(Record):
     """What the network weighs."""
 
-    parameters: int
-    nonzero: int
-    dense_bytes: int = Field(description="Bytes of all parameters and buffers.")
+    dense_parameters: int = Field(description="As uploaded.")
+    parameters: int = Field(description="As handed over.")
+    nonzero: int = Field(description="Of those handed over.")
+    dense_bytes: int = Field(description="Bytes of all parameters and buffers, as uploaded.")
+    pruned_bytes: int = Field(description="Bytes of all parameters and buffers, as handed over.")
     artifacts: dict[str, int] = Field(description="Bytes of each file handed over.")
     gzip_bytes: dict[str, int] = Field(description="The tensors of the dense and of the pruned network under gzip -6.")
-    note: str = ZEROS_NOTE
+    note: str = Field(
+        default_factory=lambda size: REMOVED_NOTE if size["parameters"] < size["dense_parameters"] else ZEROS_NOTE
+    )
+
+
+class Macs(Record):
+    """Multiply-accumulates of one example, in convolutions, linear layers, matrix products and attention."""
+
+    dense: int
+    pruned: int
+
+
+class UnitCount(Record):
+    """How many units of a group there were and are."""
+
+    group: str = Field(description="The weight that gives the units.")
+    kind: UnitKind
+    before: int
+    after: int
+
+
+class Frozen(Record):
+    """What could not be pruned, and why."""
+
+    node: str = Field(description="The node of the graph where the analysis stopped.")
+    why: str
+    parameters: tuple[str, ...] = Field(default=(), description="`name:axis` of what kept its length because of it.")
+    way: tuple[str, ...] = Field(default=(), description="The nodes from there to the parameter.")
+
+
+class Proof(Record):
+    """The smaller network equals the uploaded one with the removed units' entries set to zero at every node.
+
+    Where an operator takes statistics across removed units (a layer norm, say) both take them over what is left.
+    """
+
+    holds: bool
+    max_relative_error: float = Field(description="Largest difference of outputs, relative to the largest output.")
+    tolerance: float
+    effect: float = Field(
+        description="How far the pruned outputs are from the dense ones, relative to the largest: near 0 the proof "
+        "says little."
+    )
+    nodes_plain: int = Field(description="Nodes whose removed entries were set to zero and nothing else.")
+    nodes_restricted: tuple[str, ...] = Field(
+        default=(), description="Nodes whose statistics were taken over the survivors only."
+    )
 
 
 class Latency(Record):
@@ -112,8 +168,12 @@ class Report(Record):
     schema_version: Literal[1] = 1
     metric: Metric
     rounds: tuple[Round, ...]
-    sparsity: Sparsity
+    sparsity: Sparsity | None = Field(default=None, description="Weight jobs only.")
     size: Size
+    macs: Macs | None = Field(default=None, description="Structured jobs only.")
+    units: tuple[UnitCount, ...] = Field(default=(), description="Structured jobs only: the chosen groups.")
+    frozen: tuple[Frozen, ...] = Field(default=(), description="Structured jobs only.")
+    proof: Proof | None = Field(default=None, description="Structured jobs only: a job whose proof fails, fails.")
     latency: tuple[Latency, ...]
     timing: dict[str, float] = Field(description="Seconds a stage, over all attempts that counted.")
     notes: tuple[str, ...] = Field(

@@ -24,7 +24,8 @@ def parts(report: Report) -> Iterator[RenderableType]:
     yield metric_table(report.metric)
     if len(report.rounds) > 1:
         yield rounds_table(report.rounds, report.metric)
-    yield sparsity_table(report.sparsity)
+    if report.sparsity is not None:
+        yield sparsity_table(report.sparsity)
     yield size_table(report.size)
     if report.latency:
         yield latency_table(report.latency)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from secateur.ids import ModelId
 from secateur.record import Record
@@ -12,6 +12,7 @@ from secateur.spec.data import Data
 from secateur.spec.finalize import Finalize
 from secateur.spec.prune import Prune
 from secateur.spec.recover import Recover
+from secateur.spec.structured import PruneUnits
 from secateur.spec.task import Classification, Task
 
 __all__ = ["Device", "JobSpec"]
@@ -36,6 +37,16 @@ class JobSpec(Record):
         default=0, ge=-100, le=100, description="Higher goes first; equal ones in order of submission."
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("finalize")
+    @classmethod
+    def _no_masks_of_units(cls, finalize: Finalize, info: ValidationInfo) -> Finalize:
+        if "checkpoint" in finalize.artifacts and isinstance(info.data.get("prune"), PruneUnits):
+            raise ValueError(
+                "the artifact checkpoint holds weights and their masks; units are removed whole and have none: "
+                "ask for pt2 and safetensors"
+            )
+        return finalize
 
     @property
     def datasets(self) -> tuple[str, ...]:

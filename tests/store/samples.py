@@ -84,7 +84,15 @@ def report(about: JobSpec) -> Report:
         ),
         rounds=(),
         sparsity=Sparsity(overall=0.5, zeros=20, total=40, layers=()),
-        size=Size(parameters=50, nonzero=30, dense_bytes=200, artifacts={}, gzip_bytes={}),
+        size=Size(
+            dense_parameters=50,
+            parameters=50,
+            nonzero=30,
+            dense_bytes=200,
+            pruned_bytes=200,
+            artifacts={},
+            gzip_bytes={},
+        ),
         latency=(),
         timing={},
         provenance=Provenance(

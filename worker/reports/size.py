@@ -31,9 +31,11 @@ def measure_size(
     if dense_bytes <= GZIP_LIMIT_BYTES:
         compressed = {"dense": gzip_bytes(_distinct(dense.values())), "pruned": gzip_bytes(_distinct(pruned.values()))}
     return Size(
+        dense_parameters=sum(dense[name].numel() for name in parameters),
         parameters=sum(pruned[name].numel() for name in parameters),
         nonzero=sum(int(torch.count_nonzero(pruned[name])) for name in parameters),
         dense_bytes=dense_bytes,
+        pruned_bytes=sum(tensor.nbytes for tensor in _distinct(pruned.values())),
         artifacts=dict(artifacts),
         gzip_bytes=compressed,
     )

@@ -1,0 +1,84 @@
+"""Structured pruning: whole channels, neurons or heads are taken out, and tensors get smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from secateur.record import Record
+from secateur.spec.importance import L2, UnitImportance
+from secateur.spec.schedule import Scheduled
+from secateur.spec.shares import Amount, Glob, kind_of
+
+Granularity = Literal["channel", "neuron", "head", "unit"]
+
+
+class UnitTarget(Record):
+    """The share of the chosen units."""
+
+    kind: Literal["units"] = "units"
+    amount: Amount
+
+
+class ParameterTarget(Record):
+    """The share of the whole network's parameters."""
+
+    kind: Literal["parameters"] = "parameters"
+    amount: Amount
+
+
+class MacTarget(Record):
+    """The share of the whole network's multiply-accumulates."""
+
+    kind: Literal["macs"] = "macs"
+    amount: Amount
+
+
+StructuredTarget = Annotated[UnitTarget | ParameterTarget | MacTarget, Field(discriminator="kind")]
+
+
+class Groups(Record):
+    """Which unit groups are pruned: those that are born on a weight that is included, and on none that is excluded."""
+
+    include: tuple[Glob, ...] = Field(default=("*",), min_length=1, max_length=256)
+    exclude: tuple[Glob, ...] = Field(default=(), max_length=256)
+
+
+class PruneUnits(Scheduled):
+    """Whole units are taken out."""
+
+    granularity: Granularity = Field(description="Which kind of units; unit: all of them.")
+    importance: UnitImportance = L2()
+    scope: Literal["global", "layer"] = Field(
+        default="global", description="global: all chosen units are ranked together; layer: each group by itself."
+    )
+    target: StructuredTarget
+    max_amount: float = Field(
+        default=0.9, gt=0, le=1, allow_inf_nan=False, description="No group loses a larger share than this."
+    )
+    multiple_of: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="What stays of a channel or neuron group is a multiple of this (heads are left as they are).",
+    )
+    layers: Groups = Groups()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _of_units(cls, target: Any) -> Any:
+        if kind_of(target) == "sparsity":
+            raise ValueError(
+                "sparsity is a target of granularity weight; units are removed whole, so the target is "
+                "units, parameters or macs"
+            )
+        return target
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _without_overrides(cls, layers: Any) -> Any:
+        if isinstance(layers, Mapping) and layers.get("override"):
+            raise ValueError("override is for granularity weight; leave groups out with exclude, or bound max_amount")
+        return layers
