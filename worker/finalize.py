@@ -2,61 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from secateur.errors import OutOfMemory
 from secateur.report import Latency, Metric, Provenance, Report, finite
 from worker.bench import Bench
 from worker.ledger import Ledger
+from worker.methods.method import Method
 from worker.order import JobOrder
 from worker.program import writer
 from worker.program.program import Program
 from worker.program.reader import read
-from worker.pruning import masks
 from worker.pruning.masks import Masks
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.reports.hardware import hardware, versions
 from worker.reports.latency import measure_latency
 from worker.reports.size import measure_size
-from worker.reports.sparsity import measure_sparsity
 
 
-def commit(bench: Bench, kept: Masks) -> None:
-    """Make the masks permanent, as `torch.nn.utils.prune.remove` does: the zeros stay, the masks are no more."""
-    masks.apply(dict(bench.program.named_parameters()), kept)
-    bench.program.masks.clear()
-
-
-def write(bench: Bench, kept: Masks, folder: Path) -> dict[str, int]:
-    """Write what the spec asks for into `folder`; name of each file -> its bytes."""
-    bench.program.to("cpu")
+def write(program: Program, kept: Masks, wanted: Iterable[str], folder: Path) -> dict[str, int]:
+    """Write the `wanted` artifacts into `folder`; name of each file -> its bytes. Leaves the program on the CPU."""
+    program.to("cpu")
     on_cpu = {name: mask.cpu() for name, mask in kept.items()}
     writers: dict[str, tuple[str, Callable[[Path], None]]] = {
-        "pt2": ("model.pt2", lambda path: writer.write(bench.program, path)),
-        "safetensors": ("model.safetensors", lambda path: writer.write_state(bench.program, path)),
-        "checkpoint": ("checkpoint.safetensors", lambda path: writer.write_checkpoint(bench.program, on_cpu, path)),
+        "pt2": ("model.pt2", lambda path: writer.write(program, path)),
+        "safetensors": ("model.safetensors", lambda path: writer.write_state(program, path)),
+        "checkpoint": ("checkpoint.safetensors", lambda path: writer.write_checkpoint(program, on_cpu, path)),
     }
     sizes = {}
-    for wanted in bench.spec.finalize.artifacts:
-        name, write_to = writers[wanted]
+    for artifact in wanted:
+        name, write_to = writers[artifact]
         write_to(folder / name)
         sizes[name] = (folder / name).stat().st_size
     return sizes
 
 
-def report(order: JobOrder, bench: Bench, ledger: Ledger, recovered: Score, artifacts: Mapping[str, int]) -> Report:
+def report(
+    order: JobOrder, bench: Bench, method: Method, ledger: Ledger, recovered: Score, artifacts: Mapping[str, int]
+) -> Report:
     """Everything that is known about the job, the dense network read anew for the comparison."""
-    dense = read(Path(order.model))
-    parameters = dict(bench.program.named_parameters())
-    latency = _latency(bench, ledger, dense)
-    size = measure_size(dense.module.state_dict(), bench.program.module.state_dict(), list(parameters), artifacts)
+    dense, pruned = read(Path(order.model)), method.program
+    parameters = [name for name, _ in pruned.named_parameters()]
+    latency = _latency(bench, ledger, dense, pruned)
     return Report(
         metric=_metric(bench, ledger, recovered),
         rounds=tuple(ledger.rounds),
-        sparsity=measure_sparsity(parameters, bench.amounts),
-        size=size,
+        size=measure_size(dense.module.state_dict(), pruned.module.state_dict(), parameters, artifacts),
         latency=latency,
         timing={stage: round(seconds, 3) for stage, seconds in ledger.seconds.items()},
         notes=tuple(ledger.notes),
@@ -69,6 +62,7 @@ def report(order: JobOrder, bench: Bench, ledger: Ledger, recovered: Score, arti
             hardware=hardware(bench.device),
             attempts=order.attempt,
         ),
+        **method.findings(),
     )
 
 
@@ -89,12 +83,12 @@ def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:
     )
 
 
-def _latency(bench: Bench, ledger: Ledger, dense: Program) -> tuple[Latency, ...]:
+def _latency(bench: Bench, ledger: Ledger, dense: Program, pruned: Program) -> tuple[Latency, ...]:
     """The rows that can be measured; a job is not lost because its largest batch does not fit into memory."""
     wanted = bench.spec.finalize.latency
     if wanted is None:
         return ()
-    pruned = bench.program.to(bench.device)
+    pruned.to(bench.device)
     dense.to(bench.device)
     rows: list[Latency] = []
     for batch in wanted.batch_sizes:

@@ -13,6 +13,12 @@ from secateur.states import Stage
 from worker.recovery.objective import Score
 
 
+class Taken(BaseModel):
+    """How much is gone after a round of pruning."""
+
+    sparsity: float = 0.0
+
+
 class Ledger(BaseModel):
     """The measurements of a job, in the order in which they are made."""
 
@@ -22,7 +28,7 @@ class Ledger(BaseModel):
     one_shot: Score | None = None
     pruned: Score | None = None
     round: int = 0
-    round_sparsity: float = 0.0
+    round_taken: Taken = Taken()
     round_pruned: Score | None = None
     rounds: list[Round] = []
     notes: list[str] = []

@@ -1,7 +1,8 @@
 """The work of one job: prune and fine-tune round by round, then finalize and measure. It knows files, but no Redis.
 
-Everything that a later attempt needs goes into a checkpoint: the ledger, the masks, and either the training in progress
-or the program as the last round left it. A resumed job ends with the same bytes as an undisturbed one.
+What is taken away, and how, is the method's business; the rest is the same for all of them. Everything that a later
+attempt needs goes into a checkpoint: the ledger, what was taken, and either the training in progress or the program as
+the last round left it. A resumed job ends with the same bytes as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -22,21 +23,23 @@ from worker import bench, checkpoint, finalize
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Ledger
+from worker.methods.masking import Masking
+from worker.methods.method import Method, Note
 from worker.narration import Narration, Say
 from worker.order import Checkpointed, Finished, JobOrder
-from worker.pruning import masks
-from worker.pruning.allocation import SCOPES, Pool, rounds
-from worker.pruning.importance import IMPORTANCE
+from worker.program.inspection import inspect
+from worker.program.program import Program
+from worker.program.reader import read
 from worker.pruning.masked import Masked
-from worker.pruning.masks import Masks
-from worker.pruning.select import select
 from worker.recovery.best import tensors_of
 from worker.recovery.course import Course
 from worker.recovery.data import Subset
 from worker.recovery.objective import Score
 from worker.recovery.state import TrainState, restore_tensors
 from worker.recovery.train import Moment, fine_tune
-from worker.reports.sparsity import measure_sparsity
+
+METHODS: dict[str, Callable[[Program, Bench, Note], Method]] = {"weight": Masking}
+"""Every granularity of the spec."""
 
 
 class PauseAsked(Exception):
@@ -67,10 +70,9 @@ class Pipeline:
         self._checkpoints = 0
         self._saved_s = time.monotonic()
         self._narration = Narration(say, order.spec, Ledger())
-        self._masks: Masks = {}
-        self._plan: list[list[Pool]] = []
         self._training: TrainState | None = None
         self._bench: Bench
+        self._method: Method
 
     def run(self) -> Finished:
         """Everything, from where the checkpoint says."""
@@ -81,22 +83,24 @@ class Pipeline:
         for number in range(len(self._ledger.rounds) + 1, self._order.spec.prune.rounds + 1):
             self._round(number)
         with self._stage(Stage.FINALIZE):
-            finalize.commit(self._bench, self._masks)
-            recovered = self._score(self._bench.reported)
+            self._method.commit()
+            recovered = self._score(self._method.program, self._bench.reported)
             if finite(recovered.value) is None:
                 raise Diverged(f"The pruned network's {self._bench.objective.metric} is no finite number.")
-            artifacts = finalize.write(self._bench, self._masks, self._folder)
+            wanted = self._order.spec.finalize.artifacts
+            artifacts = finalize.write(self._method.program, self._method.masks, wanted, self._folder)
         self._tell("recovered", recovered)
         with self._stage(Stage.MEASURE):
-            report = finalize.report(self._order, self._bench, self._ledger, recovered, artifacts)
+            report = finalize.report(self._order, self._bench, self._method, self._ledger, recovered, artifacts)
         return Finished(report=report, artifacts=tuple(artifacts))
 
     def _load(self) -> None:
-        self._bench = bench.lay_out(self._order)
+        program = read(Path(self._order.model))
+        self._bench = bench.lay_out(self._order, inspect(program))
         for sentence in self._bench.inspection.notes:
             self._narration.note(sentence)
-        self._masks = dict(self._bench.program.masks)
-        self._plan = self._rounds()  # from the upload as it came, so that every attempt has the same plan
+        method = METHODS[self._order.spec.prune.granularity]
+        self._method = method(program, self._bench, self._narration.note)
         if self._order.checkpoint is not None:
             path = Path(self._order.checkpoint)
             if checkpoint.intact(path, self._order.checkpoint_sha256):
@@ -107,24 +111,14 @@ class Pipeline:
     def _evaluate(self) -> None:
         work = self._bench
         if self._ledger.dense is None:
-            self._ledger.dense = self._score(work.reported)
+            self._ledger.dense = self._score(self._method.program, work.reported)
             if finite(self._ledger.dense.value) is None:
                 raise JobFailed(f"The uploaded network's {work.objective.metric} is no finite number on the data.")
             self._tell("dense", self._ledger.dense)
         if self._ledger.one_shot is None:
-            self._ledger.one_shot = self._one_shot()
+            with self._method.at_once() as network:
+                self._ledger.one_shot = self._score(network, work.reported)
             self._tell("one_shot", self._ledger.one_shot)
-
-    def _one_shot(self) -> Score:
-        """The final amount at once, without training, on tensors that are put back afterwards."""
-        work = self._bench
-        dense = {name: tensor.detach().clone() for name, tensor in work.weights.items()}
-        masks.apply(work.weights, self._selected(len(self._plan)))
-        score = self._score(work.reported)
-        with torch.no_grad():
-            for name, tensor in work.weights.items():
-                tensor.copy_(dense[name])
-        return score
 
     @property
     def _ledger(self) -> Ledger:
@@ -146,19 +140,17 @@ class Pipeline:
 
     def _prune(self, number: int) -> None:
         work, prune = self._bench, self._order.spec.prune
-        before = measure_sparsity(work.weights, work.amounts)
-        self._masks = {**self._masks, **self._selected(number)}
-        masks.apply(dict(work.program.named_parameters()), self._masks)
-        after = measure_sparsity(work.weights, work.amounts)
-        if after.zeros == before.zeros:
-            self._narration.note(f"Round {number} removed nothing: as many weights as it asks for were zero before.")
-        self._ledger.round = number
-        self._ledger.round_sparsity = after.overall
-        self._ledger.round_pruned = self._score(work.validation)
+        taken = self._method.prune(number)
+        if self._training is not None:
+            self._training = self._method.carried(self._training)
+        self._ledger.round, self._ledger.round_taken = number, taken
+        self._ledger.round_pruned = self._score(self._method.program, work.validation)
         if number == prune.rounds:
             same = work.reported is work.validation
-            self._ledger.pruned = self._ledger.round_pruned if same else self._score(work.reported)
-        self._tell("pruned", self._ledger.round_pruned, "validation", round=number, sparsity=after.overall)
+            score = self._ledger.round_pruned if same else self._score(self._method.program, work.reported)
+            self._ledger.pruned = score
+        gone = taken.model_dump(exclude_none=True)
+        self._tell("pruned", self._ledger.round_pruned, "validation", round=number, **gone)
 
     def _fine_tune(self, number: int) -> None:
         recover = self._order.spec.recover
@@ -168,9 +160,9 @@ class Pipeline:
         if isinstance(recover, FineTune):
             epochs = recover.epochs if number == self._order.spec.prune.rounds else recover.epochs_per_round
             outcome = fine_tune(
-                self._bench.program,
+                self._method.program,
                 self._course(recover),
-                lambda weights, optimizer: Masked(weights, self._masks, optimizer),
+                lambda weights, optimizer: Masked(weights, self._method.masks, optimizer),
                 number,
                 epochs,
                 self._handed_over(),
@@ -182,7 +174,7 @@ class Pipeline:
         self._ledger.rounds.append(
             Round(
                 round=number,
-                sparsity=self._ledger.round_sparsity,
+                **self._ledger.round_taken.model_dump(),
                 pruned=finite(pruned.value),
                 recovered=finite(recovered.value),
                 epochs=epochs,
@@ -195,19 +187,6 @@ class Pipeline:
         """Where training stands, for its taker alone: its tensors are not kept while the round goes on."""
         state, self._training = self._training, None
         return state
-
-    def _rounds(self) -> list[list[Pool]]:
-        work, prune = self._bench, self._order.spec.prune
-        pools = SCOPES[prune.scope](work.amounts, prune.target.amount)
-        return rounds(
-            pools, work.weights, self._masks, number=prune.rounds, curve=getattr(prune.schedule, "curve", "one_shot")
-        )
-
-    def _selected(self, number: int) -> Masks:
-        spec = self._order.spec
-        importance = IMPORTANCE[spec.prune.importance.kind]
-        pools = self._plan[number - 1]
-        return select(self._bench.weights, pools, importance=importance, masks=self._masks, seed=spec.seed)
 
     def _course(self, recover: FineTune) -> Course:
         work = self._bench
@@ -225,21 +204,21 @@ class Pipeline:
         at = {"round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs}
         self._tell("epoch", score, "validation", **at)
 
-    def _score(self, examples: Subset) -> Score:
-        return self._bench.score(examples, lambda *_: self._pause_if_asked())
+    def _score(self, program: Program, examples: Subset) -> Score:
+        return self._bench.score(program, examples, lambda *_: self._pause_if_asked())
 
     def _pause_if_asked(self) -> None:
         if self._pause_asked():
             raise PauseAsked
 
     def _save(self) -> None:
-        tensors = {f"mask/{name}": mask for name, mask in self._masks.items()}
+        tensors = self._method.tensors()
         note = {"ledger": self._ledger.model_dump(mode="json"), "training": None}
         if self._training is not None:
             tensors |= {f"training/{name}": tensor for name, tensor in self._training.tensors.items()}
             note["training"] = self._training.facts
         if len(self._ledger.rounds) == self._ledger.round:
-            tensors |= {f"program/{name}": tensor for name, tensor in tensors_of(self._bench.program).items()}
+            tensors |= {f"program/{name}": tensor for name, tensor in tensors_of(self._method.program).items()}
         self._checkpoints += 1
         path = self._folder / f"checkpoint-{self._checkpoints:06}.safetensors"
         digest = checkpoint.save(Checkpoint(tensors, note), path)
@@ -249,11 +228,10 @@ class Pipeline:
     def _resume(self, path: Path) -> None:
         saved = checkpoint.load(path)
         self._narration.ledger = Ledger.model_validate(saved.note["ledger"])
-        self._masks = {name: mask.to(self._bench.device) for name, mask in saved.under("mask").items()}
+        self._method.restore(saved)
         if saved.note["training"] is not None:
             self._training = TrainState(saved.under("training"), saved.note["training"])
-        tensors = saved.under("program")
-        restore_tensors(tensors_of(self._bench.program), tensors)
+        restore_tensors(tensors_of(self._method.program), saved.under("program"))
         self._narration.note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
 
     def _tell(self, when: str, score: Score, on: str | None = None, **more: Any) -> None:

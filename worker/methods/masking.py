@@ -1,0 +1,106 @@
+"""Taking single weights: they become zero, and tensors keep their shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur import layers
+from secateur.spec.weights import PruneWeights
+from worker.bench import Bench
+from worker.checkpoint import Checkpoint
+from worker.ledger import Taken
+from worker.methods.method import Note
+from worker.program.program import Program
+from worker.pruning import masks
+from worker.pruning.allocation import SCOPES, Pool, rounds
+from worker.pruning.importance import IMPORTANCE
+from worker.pruning.masks import Masks
+from worker.pruning.select import select
+from worker.recovery.state import TrainState
+from worker.reports.sparsity import measure_sparsity
+
+PREFIX = "mask"
+
+
+class Masking:
+    """The uploaded program itself, with masks that grow from round to round."""
+
+    program: Program
+    masks: Masks
+
+    def __init__(self, program: Program, bench: Bench, note: Note) -> None:
+        """Raises NothingMatches."""
+        assert isinstance(bench.spec.prune, PruneWeights)
+        self._prune, self._seed, self._device, self._note = bench.spec.prune, bench.spec.seed, bench.device, note
+        wanted = self._prune.layers
+        names = [layer.name for layer in bench.inspection.layers]
+        self._amounts = layers.choose(names, wanted.include, wanted.exclude, wanted.override)
+        self.program = program.to(self._device)
+        self.masks = dict(program.masks)
+        self._plan = self._rounds()
+
+    @contextmanager
+    def at_once(self) -> Iterator[Program]:
+        """The final amount, on tensors that are put back afterwards."""
+        dense = {name: tensor.detach().clone() for name, tensor in self._weights.items()}
+        masks.apply(self._weights, self._selected(len(self._plan)))
+        yield self.program
+        with torch.no_grad():
+            for name, tensor in self._weights.items():
+                tensor.copy_(dense[name])
+
+    def prune(self, number: int) -> Taken:
+        """Let the masks grow; one that is there already never shrinks."""
+        before = measure_sparsity(self._weights, self._amounts)
+        self.masks = {**self.masks, **self._selected(number)}
+        masks.apply(self._parameters, self.masks)
+        after = measure_sparsity(self._weights, self._amounts)
+        if after.zeros == before.zeros:
+            self._note(f"Round {number} removed nothing: as many weights as it asks for were zero before.")
+        return Taken(sparsity=after.overall)
+
+    def carried(self, state: TrainState) -> TrainState:
+        """The same: no shape has changed."""
+        return state
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The masks."""
+        return {f"{PREFIX}/{name}": mask for name, mask in self.masks.items()}
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Take over the masks of a checkpoint."""
+        self.masks = {name: mask.to(self._device) for name, mask in saved.under(PREFIX).items()}
+
+    def commit(self) -> None:
+        """As `torch.nn.utils.prune.remove` does: the zeros stay, the masks are no more."""
+        masks.apply(self._parameters, self.masks)
+        self.program.masks.clear()
+
+    def findings(self) -> dict[str, Any]:
+        """The zeros."""
+        return {"sparsity": measure_sparsity(self._parameters, self._amounts)}
+
+    @property
+    def _parameters(self) -> dict[str, torch.nn.Parameter]:
+        return dict(self.program.named_parameters())
+
+    @property
+    def _weights(self) -> dict[str, torch.nn.Parameter]:
+        """The chosen layers' weights, in the program's order."""
+        return {name: tensor for name, tensor in self.program.named_parameters() if name in self._amounts}
+
+    def _rounds(self) -> list[list[Pool]]:
+        prune = self._prune
+        pools = SCOPES[prune.scope](self._amounts, prune.target.amount)
+        curve = getattr(prune.schedule, "curve", "one_shot")
+        return rounds(pools, self._weights, self.masks, number=prune.rounds, curve=curve)
+
+    def _selected(self, number: int) -> Masks:
+        importance = IMPORTANCE[self._prune.importance.kind]
+        pools = self._plan[number - 1]
+        return select(self._weights, pools, importance=importance, masks=self.masks, seed=self._seed)

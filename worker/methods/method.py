@@ -1,0 +1,55 @@
+"""What differs between taking single weights and taking whole units; everything else of a job is the same for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from worker.checkpoint import Checkpoint
+from worker.ledger import Taken
+from worker.program.program import Program
+from worker.pruning.masks import Masks
+from worker.recovery.state import TrainState
+
+Note = Callable[[str], None]
+"""Hears a sentence that a reader of the report should know."""
+
+
+class Method(Protocol):
+    """One way of making a network smaller, applied to one program.
+
+    It is made from the uploaded program, plans all rounds from it as it came, so that every attempt has the same plan,
+    and refuses there what cannot be done, before anything is spent on it.
+    """
+
+    @property
+    def program(self) -> Program:
+        """The network as it is now: what is scored, trained and in the end handed over."""
+
+    @property
+    def masks(self) -> Masks:
+        """What of the present tensors stays zero while they are trained."""
+
+    def at_once(self) -> AbstractContextManager[Program]:
+        """The upload with the final amount taken at once, without training; asked for before the first round."""
+
+    def prune(self, number: int) -> Taken:
+        """Take what round `number`, counted from 1, is to take; how much is gone then in all."""
+
+    def carried(self, state: TrainState) -> TrainState:
+        """What the training of the last round left, as it fits the tensors of now."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold, besides the program's tensors, for `restore` to come back to here."""
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Bring `program` and `masks` back to the shapes of a checkpoint; the program's numbers are set afterwards."""
+
+    def commit(self) -> None:
+        """Make permanent what was taken, and check it; raises JobFailed where that shows a mistake."""
+
+    def findings(self) -> dict[str, Any]:
+        """The fields of the report that only this method fills. Asked for once `commit` is done."""
