@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,73 +10,13 @@ from safetensors.torch import load_file, save_file
 
 from secateur.ids import new_id
 from secateur.report import finite
-from secateur.spec import JobSpec
+from tests.worker.jobs import LIMITS, checkpoints, digests, order, run
 from tests.worker.networks import CASES, Case, images, labels
 from worker import pipeline
 from worker.inspection import look
-from worker.order import MESSAGE, AnyMessage, Checkpointed, Finished, InspectionOrder, JobOrder, Limits
+from worker.order import MESSAGE, Checkpointed, InspectionOrder
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-LIMITS = Limits(file_bytes=1 << 30, threads=1, lease_s=60, renewed_at_s=0)
-
-
-def export(case: Case, path: Path) -> None:
-    with warnings.catch_warnings():
-        # What torch says to somebody who exports a module with its pruning still attached.
-        warnings.filterwarnings("ignore", message="The tensor attributes .* assigned during export")
-        program = torch.export.export(case.module, case.inputs, case.kwargs, dynamic_shapes=case.dynamic)
-    torch.export.save(program, path)
-
-
-def order(folder: Path, case: Case, **changes: Any) -> JobOrder:
-    """An order over files that are written into `folder`."""
-    model, train = folder / "upload.pt2", folder / "train.safetensors"
-    if not model.exists():
-        export(case, model)
-        save_file(case.arrays, train)
-    data, dataset = new_id("dst"), str(train)
-    spec = {
-        "model": new_id("mdl"),
-        "data": {"train": data, "test": data, "validation": 0.25},
-        "task": {"kind": "classification", "output": case.output},
-        "prune": {
-            "target": {"kind": "sparsity", "amount": 0.6},
-            "schedule": {"kind": "iterative", "rounds": 2},
-            "layers": {"exclude": case.exclude},
-        },
-        "recover": {
-            "kind": "fine_tune", "learning_rate": 0.01, "batch_size": 8, "epochs_per_round": 1, "epochs": 2,
-        },
-        "finalize": {"artifacts": ["pt2", "safetensors", "checkpoint"], "latency": {"batch_sizes": [2], "runs": 3}},
-    }  # fmt: skip
-    out = folder / f"attempt-{len(list(folder.iterdir()))}"
-    out.mkdir()
-    settings: dict[str, Any] = {
-        "id": new_id("job"),
-        "spec": JobSpec.model_validate(spec | changes.pop("spec", {})),
-        "folder": str(out),
-        "model": str(model),
-        "model_sha256": "0" * 64,
-        "data": {data: dataset},
-        "data_sha256": {data: "0" * 64},
-        "checkpoint_every_s": 3600.0,
-        "device": "cpu",
-        "attempt": 1,
-        "limits": LIMITS,
-    }
-    return JobOrder(**(settings | changes))
-
-
-def run(wanted: JobOrder, messages: list[AnyMessage] | None = None) -> Finished:
-    said: list[AnyMessage] = [] if messages is None else messages
-    finished = pipeline.run(wanted, said.append, lambda: False)
-    assert finished is not None
-    return finished
-
-
-def digests(wanted: JobOrder) -> dict[str, str]:
-    names = ("model.pt2", "model.safetensors")
-    return {name: hashlib.sha256((Path(wanted.folder) / name).read_bytes()).hexdigest() for name in names}
 
 
 @pytest.fixture
@@ -199,15 +136,8 @@ def test_a_job_resumed_from_any_checkpoint_writes_the_same_bytes(
     recovery = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 4, "epochs_per_round": 2, "epochs": 2}
     spec = {"recover": recovery | {"reset_optimizer": reset} if recover == "fine_tune" else {"kind": "none"}}
     whole = order(tmp_path, plain, spec=spec, checkpoint_every_s=1e-6)
-    kept: list[tuple[Path, str]] = []
 
-    def keep(message: AnyMessage) -> None:
-        if isinstance(message, Checkpointed):
-            copy = tmp_path / f"kept-{len(kept)}.safetensors"
-            copy.write_bytes((Path(whole.folder) / message.name).read_bytes())
-            kept.append((copy, message.sha256))
-
-    pipeline.run(whole, keep, lambda: False)
+    kept = checkpoints(whole, tmp_path)
 
     assert len(kept) == (2 if recover == "none" else 2 + 2 * 2 * 5)
     for path, digest in kept[:: 1 if recover == "none" else 5]:
