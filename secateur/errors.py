@@ -166,9 +166,21 @@ class InvalidSpec(BadRequest):
 
 
 class NothingMatches(InvalidSpec):
-    """A name pattern of the spec matches no prunable layer of the model."""
+    """A name pattern of the spec matches nothing prunable of the model."""
 
     code = "nothing_matches"
+
+
+class NothingPrunable(InvalidSpec):
+    """The model has no unit of the granularity that was asked for."""
+
+    code = "nothing_prunable"
+
+
+class TargetUnreachable(InvalidSpec):
+    """So much cannot be taken away with these bounds."""
+
+    code = "target_unreachable"
 
 
 class DataMismatch(InvalidSpec):

@@ -8,15 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
-from secateur.errors import DataMismatch, InvalidSpec, LabelsOutOfRange, NothingMatches
+from secateur.errors import (
+    DataMismatch,
+    InvalidSpec,
+    LabelsOutOfRange,
+    NothingMatches,
+    NothingPrunable,
+    TargetUnreachable,
+)
 from secateur.forecast import chosen_layers
 from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, TensorInfo
+from secateur.removal import require_reachable
+from secateur.removal.scores import stored_scores
 from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
 from secateur.spec.finalize import Latency
+from secateur.spec.structured import Groups, PruneUnits
 from secateur.spec.task import Classification
-from secateur.spec.weights import Layers
+from secateur.spec.weights import Layers, PruneWeights
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
@@ -25,7 +35,10 @@ NAMES_SHOWN = 8
 NAME_SHOWN = 100
 INDEXES = frozenset({"int32", "int64"})
 
-LEAVES = {leaf.code: leaf for leaf in (InvalidSpec, NothingMatches, DataMismatch, LabelsOutOfRange)}
+LEAVES = {
+    leaf.code: leaf
+    for leaf in (InvalidSpec, NothingMatches, NothingPrunable, TargetUnreachable, DataMismatch, LabelsOutOfRange)
+}
 
 Datasets = Mapping[str, DatasetInspection]
 
@@ -53,7 +66,7 @@ def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple
         _output(spec, model),
         (finding for pointer, name in roles for finding in _dataset(pointer, spec, model, datasets[name])),
         _split(spec.data, datasets),
-        _layers(spec.prune.layers, model),
+        _prune(spec.prune, model),
         _latency(spec, model),
     )
     return tuple(islice(found, FINDINGS_SHOWN))
@@ -218,14 +231,24 @@ def _split(data: Data, datasets: Datasets) -> Iterator[Finding]:
         yield _finding(DataMismatch.code, "/data/validation", message)
 
 
-def _layers(layers: Layers, model: ModelInspection) -> Iterator[Finding]:
+def _prune(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterator[Finding]:
     try:
-        chosen_layers(layers, model)
+        if isinstance(prune, PruneWeights):
+            chosen_layers(prune.layers, model)
+        elif model.units is None:
+            message = "The model was inspected before Secateur could remove whole units; upload it again."
+            yield _finding(InvalidSpec.code, "/model", message)
+        else:
+            require_reachable(model.units, prune, stored_scores(model.units, prune))
     except NothingMatches as error:
-        yield _finding(error.code, _where(layers, error.context.get("pattern")), error.message)
+        yield _finding(error.code, _where(prune.layers, error.context.get("pattern")), error.message)
+    except NothingPrunable as error:
+        yield _finding(error.code, "/prune/granularity", f"{error.message} {error.remedy}")
+    except TargetUnreachable as error:
+        yield _finding(error.code, "/prune/target/amount", f"{error.message} {error.remedy}")
 
 
-def _where(layers: Layers, pattern: str | None) -> str:
+def _where(layers: Layers | Groups, pattern: str | None) -> str:
     for field, patterns in (("include", layers.include), ("exclude", layers.exclude)):
         if pattern in patterns:
             return f"/prune/layers/{field}/{patterns.index(pattern)}"

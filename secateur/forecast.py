@@ -3,38 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from secateur.inspection import DatasetInspection, Layer, ModelInspection
 from secateur.layers import choose
-from secateur.resources import Forecast
+from secateur.removal import choose_groups, count_macs, count_parameters, kept_per_part, select
+from secateur.removal.scores import foreseen, stored_scores
+from secateur.report import UnitCount
+from secateur.resources import Change, Forecast
 from secateur.spec import JobSpec
-from secateur.spec.weights import Layers
+from secateur.spec.structured import PruneUnits
+from secateur.spec.weights import Layers, PruneWeights
+from secateur.units import ModelUnits
 
 
 def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, DatasetInspection]) -> Forecast:
-    """What a spec that fits takes away: of each pool of n weights round(amount * n), or what is zero already.
+    """What a spec that fits takes away.
+
+    Of each pool of n weights, round(amount * n), or what is zero already; of units, what the selection by the stored
+    scores takes.
 
     Raises:
-        NothingMatches: It does not fit: a pattern matches no layer.
+        InvalidSpec: It does not fit: a pattern matches nothing, say.
     """
-    chosen = chosen_layers(spec.prune.layers, model)
+    if isinstance(spec.prune, PruneWeights):
+        taken = _of_weights(spec.prune, model)
+    else:
+        assert model.units is not None
+        taken = _of_units(spec.prune, model.units)
+    return Forecast(rounds=spec.prune.rounds, examples=datasets[spec.data.train].examples, **taken)
+
+
+def _of_weights(prune: PruneWeights, model: ModelInspection) -> dict[str, Any]:
+    chosen = chosen_layers(prune.layers, model)
     layers = {layer.name: layer for layer in model.layers}
     common = [layers[name] for name, own in chosen.items() if own is None]
     single = [(layers[name], own) for name, own in chosen.items() if own is not None]
-    amount = spec.prune.target.amount
-    pools = [common] if spec.prune.scope == "global" else [[layer] for layer in common]
-    zeros = sum(_zeros(pool, amount) for pool in pools) + sum(_zeros([layer], own) for layer, own in single)
-    return Forecast(
-        rounds=spec.prune.rounds,
-        weights=sum(layers[name].total for name in chosen),
-        zeros=zeros,
-        layers=tuple(chosen),
-        examples=datasets[spec.data.train].examples,
-    )
+    pools = [common] if prune.scope == "global" else [[layer] for layer in common]
+    zeros = sum(_zeros(pool, prune.target.amount) for pool in pools)
+    return {
+        "weights": sum(layers[name].total for name in chosen),
+        "zeros": zeros + sum(_zeros([layer], own) for layer, own in single),
+        "layers": tuple(chosen),
+    }
 
 
 def _zeros(pool: Sequence[Layer], amount: float) -> int:
     return max(round(amount * sum(layer.total for layer in pool)), sum(layer.zeros for layer in pool))
+
+
+def _of_units(prune: PruneUnits, units: ModelUnits) -> dict[str, Any]:
+    gone = select(units, prune, stored_scores(units, prune), prune.target.amount)
+    dense, kept = kept_per_part(units), kept_per_part(units, gone)
+    groups = [units.groups[index] for index in choose_groups(units, prune)]
+    return {
+        "units": tuple(
+            UnitCount(
+                group=group.name, kind=group.kind, before=group.size, after=group.size - len(gone.get(group.name, ()))
+            )
+            for group in groups
+        ),
+        "parameters": Change(before=count_parameters(units, dense), after=count_parameters(units, kept)),
+        "macs": Change(before=count_macs(units, dense), after=count_macs(units, kept)),
+        "estimate": not foreseen(units, prune),
+    }
 
 
 def chosen_layers(layers: Layers, model: ModelInspection) -> dict[str, float | None]:

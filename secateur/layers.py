@@ -25,8 +25,8 @@ def choose(
     nothing at all is left.
     """
     names = list(names)
-    wanted = _matched(include, names, "include", "prunable layer")
-    unwanted = _matched(exclude, names, "exclude", "prunable layer")
+    wanted = matched(include, names, "include", "prunable layer")
+    unwanted = matched(exclude, names, "exclude", "prunable layer")
     chosen = [name for name in names if name in wanted and name not in unwanted]
     if not chosen:
         raise NothingMatches(
@@ -35,11 +35,15 @@ def choose(
         )
     amounts: dict[str, float | None] = dict.fromkeys(chosen)
     for pattern, amount in (override or {}).items():
-        amounts.update(dict.fromkeys(_matched([pattern], chosen, "override", "chosen layer"), amount))
+        amounts.update(dict.fromkeys(matched([pattern], chosen, "override", "chosen layer"), amount))
     return amounts
 
 
-def _matched(patterns: Iterable[str], names: list[str], field: str, what: str) -> set[str]:
+def matched(patterns: Iterable[str], names: list[str], field: str, what: str) -> set[str]:
+    """The names that any of the patterns of `prune.layers.FIELD` matches; `what` says what names are, for the message.
+
+    Raises NothingMatches for a pattern that matches none.
+    """
     matched: set[str] = set()
     for pattern in patterns:
         hits = [name for name in names if fnmatchcase(name, pattern)]
@@ -52,8 +56,13 @@ def _matched(patterns: Iterable[str], names: list[str], field: str, what: str) -
 def _nothing(pattern: str, names: list[str], field: str, what: str) -> str:
     if not names:
         return f"prune.layers.{field}: {pattern!r} matches no {what}, because the model has none."
+    return f"prune.layers.{field}: {pattern!r} matches no {what}. There are: {named(names)}."
+
+
+def named(names: list[str]) -> str:
+    """Some of the names, and how many there are."""
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
-    return f"prune.layers.{field}: {pattern!r} matches no {what}. There are: {', '.join(names[:_SHOWN])}{more}."
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _remedy(names: list[str]) -> str:

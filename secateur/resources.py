@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.record import Record
+from secateur.report import UnitCount
 from secateur.spec import JobSpec
 from secateur.states import JobState, Stage, UploadState
 
@@ -121,14 +122,30 @@ class Finding(Record):
     message: str
 
 
+class Change(Record):
+    """A count of the network as uploaded, and as the job would hand it over."""
+
+    before: int
+    after: int
+
+
 class Forecast(Record):
     """What the job would take away, computed from the inspection alone."""
 
     rounds: int
-    weights: int = Field(description="Weights in the chosen layers.")
-    zeros: int = Field(description="Zeros among them at the end.")
-    layers: tuple[str, ...]
-    examples: int
+    examples: int = Field(description="Of the training data.")
+    weights: int | None = Field(default=None, description="Weight jobs: weights in the chosen layers.")
+    zeros: int | None = Field(default=None, description="Weight jobs: zeros among them at the end.")
+    layers: tuple[str, ...] = Field(default=(), description="Weight jobs: the chosen layers.")
+    units: tuple[UnitCount, ...] = Field(default=(), description="Structured jobs: the chosen groups.")
+    parameters: Change | None = Field(default=None, description="Structured jobs.")
+    macs: Change | None = Field(default=None, description="Structured jobs: multiply-accumulates of one example.")
+    estimate: bool = Field(
+        default=False,
+        description="Whether which units go, and so the counts, can come out otherwise: scores change when the network "
+        "is retrained between rounds, are drawn (random), or are not stored (models of very many units). The target is "
+        "reached all the same.",
+    )
 
 
 class Validation(Record):

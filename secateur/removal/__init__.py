@@ -1,0 +1,9 @@
+"""Which units go: the same selection in the worker, which has tensors, and at the door, which has only scores."""
+
+from __future__ import annotations
+
+from secateur.removal.counts import count_macs, count_parameters, kept_per_part
+from secateur.removal.groups import choose_groups
+from secateur.removal.select import require_reachable, select
+
+__all__ = ["choose_groups", "count_macs", "count_parameters", "kept_per_part", "require_reachable", "select"]
