@@ -10,17 +10,18 @@ checks). Those of the same kind that exports do write are in worker.program.kern
 from __future__ import annotations
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(text.split())
 
 
-ACTIVATIONS = _words("""
+ACTIVATIONS = words("""
     celu elu gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid log_softmax _log_softmax
     logit mish prelu relu relu6 rrelu _safe_softmax selu sigmoid silu softmax _softmax softplus softshrink
     tanh threshold
 """)
 
-POINTWISE = _words("""
+POINTWISE = words("""
     abs acos acosh add addcdiv addcmul __and__ angle arccos arcsin arctan arctan2 asin asinh atan atan2 atanh
     bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max
     clamp_min clip conj copysign cos cosh deg2rad div divide eq erf erfc erfinv exp exp2 expm1 fix float_power floor
@@ -31,23 +32,23 @@ POINTWISE = _words("""
     sign signbit sin sinc sinh sqrt square sub subtract tan true_divide trunc where xlogy __xor__
 """)
 
-LINEAR = _words("""
+LINEAR = words("""
     addbmm addmm addmv baddbmm bilinear bmm cdist chain_matmul conv1d conv2d conv3d conv_transpose1d
     conv_transpose2d conv_transpose3d convolution cosine_similarity cross dot einsum embedding embedding_bag gru
     gru_cell inner kron linear lstm lstm_cell matmul matrix_exp mm mv outer pairwise_distance rnn_relu rnn_relu_cell
     rnn_tanh rnn_tanh_cell scaled_dot_product_attention tensordot vdot _weight_norm
 """)
 
-NORMS = _words("""
+NORMS = words("""
     batch_norm _fused_rms_norm group_norm instance_norm layer_norm linalg_norm linalg_vector_norm native_group_norm
     native_layer_norm norm renorm rms_norm
 """)
 
-DROPOUT = _words("""
+DROPOUT = words("""
     alpha_dropout dropout feature_alpha_dropout feature_dropout
 """)
 
-POOLING = _words("""
+POOLING = words("""
     adaptive_avg_pool1d _adaptive_avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool3d
     adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d affine_grid_generator avg_pool1d avg_pool2d
     avg_pool3d col2im grid_sampler grid_sampler_2d grid_sampler_3d im2col max_pool1d max_pool1d_with_indices
@@ -57,12 +58,12 @@ POOLING = _words("""
     _upsample_nearest_exact3d upsample_trilinear3d
 """)
 
-REDUCTIONS = _words("""
+REDUCTIONS = words("""
     all amax amin aminmax any argmax argmin argsort count_nonzero cummax cummin cumprod cumsum diff kthvalue
     logcumsumexp logsumexp max mean median min mode nanmean nansum prod sort std std_mean sum topk var var_mean
 """)
 
-MOVEMENT = _words("""
+MOVEMENT = words("""
     adjoint alias atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to cat channel_shuffle chunk clone
     column_stack concat concatenate constant_pad_nd contiguous copy detach diag diag_embed diagonal dstack expand
     expand_as expand_copy fill flatten flip fliplr flipud gather hstack index index_add index_copy index_fill
@@ -76,21 +77,21 @@ MOVEMENT = _words("""
     unsqueeze unsqueeze_copy view view_as view_as_complex view_as_real view_copy vstack zero
 """)
 
-CASTS = _words("""
+CASTS = words("""
     bucketize searchsorted to _to_copy type_as
 """)
 
-CREATION = _words("""
+CREATION = words("""
     arange eye full full_like linspace new_full new_ones new_zeros ones ones_like scalar_tensor tril_indices
     triu_indices zeros zeros_like
 """)
 
-SPECTRAL = _words("""
+SPECTRAL = words("""
     fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_irfft fft_irfft2 fft_irfftn fft_rfft fft_rfft2
     fft_rfftn
 """)
 
-SIZES = _words("""
+SIZES = words("""
     sym_numel sym_size sym_stride
 """)
 
@@ -112,18 +113,18 @@ IN_PLACE = frozenset(f"{name}_" for name in OUT_OF_PLACE)
 ALLOWED = OUT_OF_PLACE | IN_PLACE
 
 # Statements about a program that hold no value: left out when read.
-ASSERTIONS = _words("""
+ASSERTIONS = words("""
     _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size
 """)
 
-RANDOM = _words("""
+RANDOM = words("""
     bernoulli bernoulli_ binomial cauchy_ exponential_ _fused_dropout geometric_ log_normal_ multinomial
     native_dropout normal normal_ normal_functional poisson rand rand_like randint randint_like randn randn_like
     random random_ randperm rrelu_with_noise rrelu_with_noise_ uniform uniform_
 """)
 
 # Movement whose result shares memory with what it was given.
-VIEWS = _words("""
+VIEWS = words("""
     alias chunk detach diagonal expand expand_as flatten movedim narrow permute ravel reshape select slice split
     split_with_sizes squeeze swapaxes t transpose unbind unflatten unfold unsqueeze view view_as
 """)
@@ -131,7 +132,7 @@ VIEWS = _words("""
 # Operators whose literal sizes are memory that they ask for, whatever the size of their inputs.
 ALLOCATES = (
     CREATION
-    | _words("""
+    | words("""
     broadcast_to col2im constant_pad_nd expand expand_copy im2col one_hot pad repeat repeat_interleave tile unfold
 """)
     | {name for name in POOLING if "upsample" in name or "adaptive" in name}

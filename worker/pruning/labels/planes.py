@@ -1,0 +1,85 @@
+"""A plane says of every entry of a value to which unit it belongs, for one kind of unit that crosses the value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class Plane:
+    """Labels in the shape of a value: int64, 0 for what is frozen, with stride 0 along each axis they do not vary on.
+
+    A value has one plane for each kind of unit that crosses it; an entry stays when all its labels stay.
+    """
+
+    __slots__ = ("axes", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = _compressed(tensor)
+        self.axes = varying(self.tensor)
+
+    @property
+    def core(self) -> Tensor:
+        """The labels with the axes that they do not vary on cut down to one entry."""
+        return self.tensor[
+            tuple(slice(None) if axis in self.axes else slice(0, 1) for axis in range(self.tensor.dim()))
+        ]
+
+    def along(self, axis: int) -> Tensor:
+        """The labels along one axis, (size,), at the first place of every other."""
+        line: Tensor = self.tensor[tuple(slice(None) if axis == other else 0 for other in range(self.tensor.dim()))]
+        return line
+
+    def labels(self) -> Tensor:
+        """Every label that is on the plane, once, ascending."""
+        once: Tensor = torch.unique(self.core)  # type: ignore[no-untyped-call]
+        return once
+
+    def first(self, axes: Iterable[int]) -> Plane:
+        """The plane with each of `axes` cut down to its first place."""
+        tensor = self.tensor
+        for axis in axes:
+            tensor = tensor.narrow(axis, 0, 1)
+        return Plane(tensor)
+
+    def expand(self, shape: tuple[int, ...]) -> Plane:
+        """The plane repeated along axes of size 1."""
+        return Plane(self.tensor.expand(shape))
+
+    def equals(self, other: Plane) -> bool:
+        """Whether two planes of one space vary along the same axes and say the same there."""
+        if self.axes != other.axes:
+            return False
+        ours, theirs = self.core, other.core
+        return ours.shape == theirs.shape and torch.equal(ours, theirs)
+
+
+Planes = tuple[Plane, ...]
+
+
+def along_axis(labels: Tensor, axis: int, shape: tuple[int, ...]) -> Plane:
+    """The plane of `shape` whose entries at index i of `axis` have the label `labels[i]`."""
+    sizes = [1] * len(shape)
+    sizes[axis] = -1
+    return Plane(labels.view(sizes).expand(shape))
+
+
+def varying(tensor: Tensor) -> frozenset[int]:
+    """The axes along which memory moves."""
+    sizes, strides = tensor.shape, tensor.stride()
+    return frozenset(axis for axis in range(len(sizes)) if sizes[axis] > 1 and strides[axis] != 0)
+
+
+def _compressed(tensor: Tensor) -> Tensor:
+    """The same labels with stride 0 along every axis on which they are constant.
+
+    Two neighbours are compared before the whole axis is: most axes that vary do so from the first step.
+    """
+    for axis in sorted(varying(tensor)):
+        if torch.equal(tensor.select(axis, 0), tensor.select(axis, 1)):
+            first = tensor.narrow(axis, 0, 1)
+            if tensor.size(axis) == 2 or bool((tensor == first).all()):
+                tensor = first.expand(tensor.shape)
+    return tensor

@@ -1,0 +1,84 @@
+"""Operators that only move entries: they run on the labels themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+
+from worker.program.catalogue import words
+from worker.pruning.labels.planes import Plane
+from worker.pruning.labels.spelling import argument, evaluated, out_of_place, spelled
+from worker.pruning.labels.tracer import Result, Rule, Tracer, letters
+
+MOVES = words("""
+    adjoint atleast_1d atleast_2d atleast_3d channel_shuffle chunk diagonal flatten flip fliplr flipud mH mT movedim
+    narrow native_channel_shuffle numpy_T permute pixel_shuffle pixel_unshuffle ravel rot90 select split squeeze t
+    tensor_split transpose unbind unflatten unsqueeze view
+""")
+
+
+def move(tracer: Tracer, node: fx.Node) -> Result:
+    """The same call on each plane of the operand."""
+    assert isinstance(node.target, OpOverload)
+    if node.target is torch.ops.aten.view.dtype:
+        return tracer.unknown(node)
+    call: Callable[..., Any] = out_of_place(node.target)
+    source: Any = node.args[0]
+    known = tracer.values.of
+    args, kwargs = evaluated(node.args[1:], known), evaluated(node.kwargs, known)
+    moved = [call(plane.tensor, *args, **kwargs) for plane in tracer.planes(source)]
+    if isinstance(known[node], Tensor):
+        return [Plane(labels) for labels in moved]
+    return [[Plane(labels[index]) for labels in moved] for index in range(len(known[node]))]
+
+
+def item(tracer: Tracer, node: fx.Node) -> Result:
+    """One of several tensors that a node gives."""
+    source: Any = node.args[0]
+    index: Any = node.args[1]
+    items = tracer.items(source)
+    return items[index] if items else ()
+
+
+def part(tracer: Tracer, node: fx.Node) -> Result:
+    """A slice; with a step along one of several varying axes, units are united along it first."""
+    source: Any = node.args[0]
+    axis = argument(node, "dim", 0) % len(tracer.shape(source))
+    step = argument(node, "step", 1)
+    planes = tracer.planes(source) if step == 1 else tracer.all_across(source, frozenset((axis,)), STRIDED)
+    start, end = (
+        tracer.values.of.get(bound, bound) if isinstance(bound, fx.Node) else bound
+        for bound in (argument(node, "start"), argument(node, "end"))
+    )
+    return [Plane(torch.ops.aten.slice.Tensor(plane.tensor, axis, start, end, step)) for plane in planes]
+
+
+def reshaped_as(tracer: Tracer, node: fx.Node) -> Result:
+    """The shape comes from another tensor, whose axes therefore shrink together with these."""
+    source: Any = node.args[0]
+    like: Any = node.args[1]
+    shape = tracer.shape(node)
+    axes = letters(len(shape))
+    planes = tracer.book.settle(Plane(plane.tensor.reshape(shape)) for plane in tracer.planes(source))
+    operand = tracer.operand(like, axes)
+    return tracer.contract([tracer.operand(node, axes, planes), operand], axes, shape)
+
+
+STRIDED = "a slice with a step along the units"
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(MOVES, move),
+    "getitem": item,
+    "slice": part,
+    "reshape_as": reshaped_as,
+}
+NAMES = frozenset(RULES)
+
+
+def moves(node: fx.Node) -> bool:
+    """Whether a node only moves entries."""
+    return spelled(node) in NAMES
