@@ -34,7 +34,7 @@ class Plane:
 
     def labels(self) -> Tensor:
         """Every label that is on the plane, once, ascending."""
-        once: Tensor = torch.unique(self.core)  # type: ignore[no-untyped-call]
+        once: Tensor = torch.unique(self.core)
         return once
 
     def first(self, axes: Iterable[int]) -> Plane:
