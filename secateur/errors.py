@@ -270,6 +270,18 @@ class Diverged(JobFailed):
     code = "diverged"
 
 
+class SurgeryFailed(JobFailed):
+    """Units could not be cut out of the program without changing what it computes. Exclude those of the node named."""
+
+    code = "surgery_failed"
+
+
+class ProofFailed(JobFailed):
+    """The pruned network does not compute what the upload does without the removed units. Nothing was published."""
+
+    code = "proof_failed"
+
+
 class OutOfMemory(JobFailed):
     """There was not enough memory. Ask for a smaller batch size, or run the job on a larger device."""
 
