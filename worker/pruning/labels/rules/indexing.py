@@ -55,11 +55,13 @@ def _by_mask(tracer: Tracer, node: fx.Node, source: fx.Node) -> Result:
 
 def gather(tracer: Tracer, node: fx.Node) -> Result:
     """Along one axis the index says which; along the others it lies beside the source."""
-    source, _, index = node.args[:3]
-    assert isinstance(source, fx.Node)
-    assert isinstance(index, fx.Node)
+    source: Any = node.args[0]
+    index: Any = argument(node, "index") or argument(node, "indices")
     shape = tracer.shape(node)
-    axis = argument(node, "dim") % len(shape)
+    axis = argument(node, "dim")
+    if axis is None:
+        return tracer.unknown(node)  # through the flattened value
+    axis %= len(shape)
     axes = letters(len(shape))
     planes = [plane.first((axis,)) for plane in tracer.all_across(source, frozenset((axis,)), INDEXED)]
     lying = tuple(1 if at == axis else size for at, size in enumerate(tracer.shape(source)))
@@ -98,6 +100,7 @@ RULES: dict[str, Rule] = {
     "index_select": index_select,
     "index": index,
     "gather": gather,
+    "take_along_dim": gather,
     "embedding": embedding,
     "roll": roll,
     "unfold": unfold,

@@ -10,7 +10,7 @@ from torch import fx
 
 from worker.pruning.labels.contraction import Operand
 from worker.pruning.labels.planes import Plane
-from worker.pruning.labels.spelling import argument
+from worker.pruning.labels.spelling import argument, spelled
 from worker.pruning.labels.tracer import Result, Rule, Tracer, letters
 
 
@@ -31,6 +31,15 @@ def cat(tracer: Tracer, node: fx.Node) -> Result:
         if tracer.shape(tensor) != (0,)
     ]
     return _joined(tracer, node, pieces, axis)
+
+
+def beside(tracer: Tracer, node: fx.Node) -> Result:
+    """hstack and vstack: along axis 1 or 0, of tensors that have both."""
+    if len(tracer.shape(node)) < 2 or {len(tracer.shape(tensor)) for tensor in node.all_input_nodes} == {1}:
+        return tracer.unknown(node)
+    given: Any = node.args[0]
+    pieces = [_Piece(tracer.planes(one), tracer.shape(one), tracer.values.constant[one]) for one in given]
+    return _joined(tracer, node, pieces, 1 if spelled(node) == "hstack" else 0)
 
 
 def stack(tracer: Tracer, node: fx.Node) -> Result:
@@ -82,4 +91,4 @@ def _narrowed(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], 1, *shape[axis + 1 :])
 
 
-RULES: dict[str, Rule] = {"cat": cat, "stack": stack}
+RULES: dict[str, Rule] = {"cat": cat, "stack": stack, "hstack": beside, "vstack": beside}

@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 
 from worker.program.catalogue import words
 from worker.pruning.labels.planes import Plane
-from worker.pruning.labels.spelling import argument, evaluated, out_of_place, spelled
+from worker.pruning.labels.spelling import argument, evaluated, out_of_place
 from worker.pruning.labels.tracer import Result, Rule, Tracer, letters
 
 MOVES = words("""
@@ -68,6 +68,19 @@ def reshaped_as(tracer: Tracer, node: fx.Node) -> Result:
     return tracer.contract([tracer.operand(node, axes, planes), operand], axes, shape)
 
 
+def as_complex(tracer: Tracer, node: fx.Node) -> Result:
+    """The last axis holds the two parts of one number."""
+    source: Any = node.args[0]
+    last = frozenset((len(tracer.shape(source)) - 1,))
+    return [Plane(plane.tensor.select(-1, 0)) for plane in tracer.all_across(source, last, COMPLEX)]
+
+
+def as_real(tracer: Tracer, node: fx.Node) -> Result:
+    """A complex number becomes two real ones along a new last axis."""
+    return [Plane(plane.tensor.unsqueeze(-1)).expand(tracer.shape(node)) for plane in tracer.planes(node.args[0])]
+
+
+COMPLEX = "the parts of a complex number"
 STRIDED = "a slice with a step along the units"
 
 RULES: dict[str, Rule] = {
@@ -75,10 +88,6 @@ RULES: dict[str, Rule] = {
     "getitem": item,
     "slice": part,
     "reshape_as": reshaped_as,
+    "view_as_complex": as_complex,
+    "view_as_real": as_real,
 }
-NAMES = frozenset(RULES)
-
-
-def moves(node: fx.Node) -> bool:
-    """Whether a node only moves entries."""
-    return spelled(node) in NAMES

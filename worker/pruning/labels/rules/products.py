@@ -42,6 +42,14 @@ def matmul(tracer: Tracer, node: fx.Node) -> Result:
     return _product(tracer, left, right, tracer.shape(node))
 
 
+def outer(tracer: Tracer, node: fx.Node) -> Result:
+    """Every entry of one vector times every entry of another."""
+    one, other = node.args[:2]
+    assert isinstance(one, fx.Node)
+    assert isinstance(other, fx.Node)
+    return tracer.contract([tracer.operand(one, ["m"]), tracer.operand(other, ["n"])], ["m", "n"], tracer.shape(node))
+
+
 def add_product(tracer: Tracer, node: fx.Node) -> Result:
     """A tensor plus a product of two others."""
     added, one, other = node.args[:3]
@@ -138,6 +146,7 @@ RULES: dict[str, Rule] = {
     "linear": linear,
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot"), matmul),
     **dict.fromkeys(("addmm", "addmv", "baddbmm"), add_product),
+    "outer": outer,
     "einsum": einsum,
     "scaled_dot_product_attention": attention,
 }

@@ -38,6 +38,7 @@ POOLS = {
 }
 PICKED = "entries are picked among the units"
 ORDERED = "an operator whose entries depend on their order or rank among the units"
+TRANSFORMS = frozenset(f"fft_{kind}fft{axes}" for kind in ("", "i", "r", "ir") for axes in ("", "2", "n"))
 POOLED = "pooling along the units"
 NORMED = "a normalization of each instance along the units"
 GROUPED = "a group norm across the units"
@@ -92,6 +93,16 @@ def pool(tracer: Tracer, node: fx.Node) -> Result:
     shape = tracer.shape(node)
     planes = [plane.first(axes).expand(shape) for plane in tracer.all_across(source, axes, POOLED)]
     return planes if isinstance(tracer.values.of[node], Tensor) else [planes, ()]
+
+
+def transform(tracer: Tracer, node: fx.Node) -> Result:
+    """Fourier transforms: every entry along the axes depends on all of them."""
+    source: Any = node.args[0]
+    given = argument(node, "dim", -1)
+    rank = len(tracer.shape(source))
+    axes = frozenset(range(rank)) if given is None else _axes(given, rank)
+    shape = tracer.shape(node)
+    return [plane.first(axes).expand(shape) for plane in tracer.all_across(source, axes, ORDERED)]
 
 
 def layer_norm(tracer: Tracer, node: fx.Node) -> Result:
@@ -222,6 +233,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("max", "min"), extreme),
     **dict.fromkeys(("layer_norm", "rms_norm"), layer_norm),
     **dict.fromkeys(("tril", "triu"), triangle),
+    **dict.fromkeys(TRANSFORMS, transform),
     "batch_norm": batch_norm,
     "instance_norm": instance_norm,
     "group_norm": group_norm,
