@@ -1,0 +1,78 @@
+"""How much each unit matters, from all the weights that go with it.
+
+A unit's magnitude is the root mean square (l2) or the mean absolute value (l1) of every entry that it owns: its own
+weights, those of its consumers, biases and norms (the groups of Fang et al. 2023, DepGraph). A mean, so that units of
+one group that own different numbers of entries compare. Its score is that over the mean of its group, so that groups
+of different width, depth and initialisation compare: 1 is what is usual in the group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worker.pruning.labels.labelling import Labelling
+from worker.pruning.units.belongings import Flags, Reals, belongings
+from worker.pruning.units.units import Units
+
+Kind = Literal["l1", "l2", "random"]
+
+
+def score(
+    units: Units,
+    lab: Labelling,
+    kind: Kind,
+    seed: int = 0,
+    alive: Tensor | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
+) -> list[list[float]]:
+    """For each group the scores of its units, to six significant digits: the numbers that a selection compares.
+
+    Args:
+        seed: Of `random`, which draws from it and the group's name alone, so that rounds are nested.
+        alive: Which labels are still there, bool, (labels,); all, when left out. The others score 0.
+        tensors: Parameters by name in their full size, zero where something is removed; else those of `lab.program`.
+    """
+    there: Flags = np.ones(units.count, dtype=bool) if alive is None else alive.cpu().numpy()
+    if kind == "random":
+        return [_rounded(_drawn(group.name, len(group.labels), seed) * there[group.labels]) for group in units.groups]
+    known = dict(lab.program.named_parameters()) if tensors is None else tensors
+    magnitudes = _magnitudes(units, lab, known, kind, there)
+    return [_rounded(_relative(magnitudes[group.labels], there[group.labels])) for group in units.groups]
+
+
+def _magnitudes(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], kind: Kind, there: Flags) -> Reals:
+    """Of each label. What is not a finite number (weights may hold NaN) has none."""
+    power = torch.square if kind == "l2" else torch.abs
+    totals, numbers = np.zeros(units.count), np.zeros(units.count)
+    for owned in belongings(lab.program, units.lines, tensors):
+        for line, values in owned.sums(power):
+            totals[line.labels] += np.bincount(line.places, values)
+        for line, values in owned.numbers(there):
+            numbers[line.labels] += np.bincount(line.places, values)
+    means = np.divide(totals, numbers, out=np.zeros(units.count), where=there & (numbers > 0))
+    means[~np.isfinite(means)] = 0
+    return np.sqrt(means) if kind == "l2" else means
+
+
+def _relative(magnitudes: Reals, there: Flags) -> Reals:
+    """Over the mean of those that are there; the magnitudes of the others are 0."""
+    mean = magnitudes.sum() / max(1, there.sum())
+    return magnitudes / mean if mean > 0 else magnitudes
+
+
+def _drawn(name: str, size: int, seed: int) -> Reals:
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+    drawn: Reals = torch.rand(size, generator=generator, dtype=torch.float64).numpy()
+    return drawn
+
+
+def _rounded(scores: Reals) -> list[float]:
+    """To six digits, so that the order is the same on every machine and as an inspection stored it."""
+    return [float(f"{one:.6g}") for one in scores]
