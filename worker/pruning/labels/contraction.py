@@ -133,7 +133,7 @@ class _Tie:
             if plane.axes - faced:
                 self.book.unite_along(plane, faced)
             else:
-                self.book.freeze(plane, NEUTRAL)
+                self._leave(plane, NEUTRAL)
 
     def _meet(self, plane: Plane, met: list[Plane]) -> None:
         same = [theirs for theirs in met if theirs.equals(plane)]
@@ -167,6 +167,7 @@ class _Tie:
         return hard
 
     def _leave(self, plane: Plane, why: str) -> None:
+        """Frozen, and not handed on: it would freeze what it meets next before that is settled."""
         self.book.freeze(plane, why)
         self.gone.add(id(plane))
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 
+import torch
 from torch import fx
 
 from worker.program.program import Program
 from worker.pruning.labels.book import FROZEN, Book, Ids
 from worker.pruning.labels.gathers import gather_refused, gather_shuffles
 from worker.pruning.labels.planes import Planes
+from worker.pruning.labels.rules import movement
 from worker.pruning.labels.rules.convolution import KERNEL
 from worker.pruning.labels.rules.table import RULES
+from worker.pruning.labels.spelling import spelled
 from worker.pruning.labels.tracer import Tracer
 from worker.pruning.labels.values import Values
 from worker.pruning.labels.ways import Frozen, explain
 
+UNREACHED = "entries that the example does not reach"
 PASSES_MAX = 64
 REWRITES_MAX = 4
 
@@ -64,6 +69,8 @@ def label(program: Program, closed: Collection[str] = ()) -> Labelling:
         if not gather_refused(own, values, ((freeze.node, freeze.why) for freeze in book.freezes)):
             break
         values = Values(own)
+    if _freeze_unreached(own, book, tracer):
+        tracer = _stable(own, values, book, set(closed))
     frozen = explain(book, _frozen_axes(own, book, tracer))
     return Labelling(own, values, len(book), frozenset(tracer.heads), frozen, tracer)
 
@@ -80,6 +87,25 @@ def _stable(program: Program, values: Values, book: Book, closed: set[str]) -> T
         stable = True
         book.solve()
     raise AssertionError("labels did not become stable")
+
+
+def _freeze_unreached(program: Program, book: Book, tracer: Tracer) -> bool:
+    """Freezes what is only ever moved, never computed with: rows of a table behind the tokens of the probe, say.
+
+    A longer input may need them. Whether there was any.
+    """
+    reached = torch.zeros(len(book), dtype=torch.bool)
+    for node in program.module.graph.nodes:
+        if spelled(node) not in movement.RULES:
+            for given in node.all_input_nodes:
+                for plane in (*tracer.planes(given), *chain.from_iterable(tracer.items(given))):
+                    reached[plane.core.reshape(-1)] = True
+    for node in program.module.graph.find_nodes(op="get_attr"):
+        book.node = node
+        for plane in tracer.planes(node):
+            labels = plane.labels()
+            book.freeze(labels[~reached[labels]], UNREACHED)
+    return book.solve()
 
 
 def _flatten_boxes(program: Program, book: Book, tracer: Tracer) -> bool:
