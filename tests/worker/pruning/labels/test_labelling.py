@@ -1,0 +1,145 @@
+"""Labelling a whole program: what it promises whatever the network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from secateur.errors import ProgramFails
+from tests.worker.pruning.labels.conftest import Uploaded
+from worker.program.catalogue import OUT_OF_PLACE, SIZES, words
+from worker.pruning.labels.labelling import Labelling, label
+from worker.pruning.labels.rules.table import RULES
+from worker.pruning.labels.spelling import SYNONYMS
+from worker.pruning.labels.values import Values
+
+# What freezes the units that it touches: recurrent kernels, what depends on data, and what nobody exports.
+NOT_FOLLOWED = words("""
+    addbmm affine_grid_generator aminmax bilinear broadcast_tensors bucketize cdist chain_matmul column_stack
+    cosine_similarity cross diag diag_embed dstack embedding_bag gru gru_cell imag index_add index_fill index_put inner
+    kron lstm lstm_cell matrix_exp max_unpool2d max_unpool3d one_hot pairwise_distance rnn_relu rnn_relu_cell rnn_tanh
+    rnn_tanh_cell scatter scatter_add scatter_reduce searchsorted select_scatter slice_scatter take tensordot index
+""") - {"index"} | {"index_copy"}
+# Tables and numbers that no operand goes into.
+NO_OPERAND = words("arange eye linspace meshgrid scalar_tensor tril_indices triu_indices")
+
+
+class Shuffled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 6, 1), nn.Conv2d(6, 4, 1)
+        self.shuffle = nn.ChannelShuffle(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        n, c, h, w = y.shape
+        return self.b(self.shuffle(y) + y.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w))
+
+
+class PicksOne(nn.Module):
+    """A linear layer whose outputs are picked among, behind an activation and a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.norm(torch.relu(self.first(x)))
+        return self.second(y), y.argmax(1)
+
+
+def crossing(lab: Labelling, name: str) -> dict[int, Tensor]:
+    (node,) = (n for n in lab.program.module.graph.find_nodes(op="get_attr") if n.target == name)
+    return {next(iter(plane.axes)): plane.along(next(iter(plane.axes))) for plane in lab.planes(node)}
+
+
+def test_every_operator_of_the_catalogue_is_followed_or_known_to_freeze() -> None:
+    spelled = {name.removesuffix("_copy") if name not in ("_to_copy", "index_copy") else name for name in OUT_OF_PLACE}
+    unknown = {SYNONYMS.get(name, name) for name in spelled - SIZES} - RULES.keys()
+    assert unknown == NOT_FOLLOWED | NO_OPERAND
+
+
+def test_the_program_that_is_labelled_stays_as_it_is(uploaded: Uploaded) -> None:
+    program = uploaded(Shuffled(), torch.randn(2, 1, 3, 3))
+    before = [(node.name, node.args) for node in program.module.graph.nodes]
+    names = set(program.module.state_dict())
+    lab = label(program)
+    assert [(node.name, node.args) for node in program.module.graph.nodes] == before
+    assert set(lab.program.module.state_dict()) == names == set(program.module.state_dict())
+    ours = {tensor.data_ptr() for tensor in lab.program.module.state_dict().values()}
+    assert not ours & {tensor.data_ptr() for tensor in program.module.state_dict().values()}
+
+
+def test_shuffles_become_gathers_that_compute_the_same_and_unite_nothing(uploaded: Uploaded) -> None:
+    program = uploaded(Shuffled(), torch.randn(2, 1, 3, 3))
+    lab = label(program)
+    called = [str(node.target) for node in lab.program.module.graph.nodes]
+    assert called.count("aten.index_select.default") == 2
+    assert not any("shuffle" in name or "transpose" in name for name in called)
+    given = program.example(5)
+    with torch.no_grad():
+        assert torch.equal(program(*given), lab.program(*given))
+    shuffle, own = torch.tensor([0, 2, 4, 1, 3, 5]), torch.tensor([0, 3, 1, 4, 2, 5])
+    labels = crossing(lab, "a.weight")[0]
+    assert torch.equal(labels[shuffle], labels[own])
+
+
+def test_labels_are_the_same_every_time(uploaded: Uploaded) -> None:
+    program = uploaded(Shuffled(), torch.randn(2, 1, 3, 3))
+    one, other = label(program), label(program)
+    for name in ("a.weight", "b.weight"):
+        ours, theirs = crossing(one, name), crossing(other, name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[axis], theirs[axis]) for axis in ours)
+
+
+def test_what_is_frozen_says_where_why_and_on_which_way(uploaded: Uploaded) -> None:
+    lab = label(uploaded(PicksOne(), torch.randn(2, 4)))
+    (picked,) = [frozen for frozen in lab.frozen if frozen.node == "argmax_default"]
+    assert "picked" in picked.why
+    assert "first.weight:0" in picked.parameters
+    assert picked.way[0] == "argmax_default"
+    assert any(
+        frozen.why == "an output of the network" and "second.weight:0" in frozen.parameters for frozen in lab.frozen
+    )
+    assert any("first.weight:1" in frozen.parameters for frozen in lab.frozen)
+
+
+def test_a_node_can_be_closed_on_request(uploaded: Uploaded) -> None:
+    program = uploaded(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), torch.randn(2, 4))
+    assert 0 in crossing(label(program), "0.weight")
+    closed = label(program, closed=["relu_default"])
+    assert 0 not in crossing(closed, "0.weight")
+    assert [frozen.node for frozen in closed.frozen if "0.weight:0" in frozen.parameters] == ["relu_default"]
+
+
+def test_shapes_that_cannot_be_told_are_an_error_that_names_the_node(uploaded: Uploaded) -> None:
+    program = uploaded(nn.Sequential(nn.Linear(4, 6)), torch.randn(2, 4))
+    (weight,) = (n for n in program.module.graph.find_nodes(op="get_attr") if n.target == "0.weight")
+    (linear,) = weight.users
+    with program.module.graph.inserting_before(linear):
+        wrong = program.module.graph.call_function(torch.ops.aten.transpose.int, (weight, 0, 1))
+    linear.replace_input_with(weight, wrong)
+    with pytest.raises(ProgramFails, match="linear"):
+        label(program)
+
+
+def test_tensors_that_need_no_input_are_known_in_numbers(uploaded: Uploaded) -> None:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("order", torch.tensor([2, 0, 1]))
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(x)[:, None] + (self.order * 2).float().unsqueeze(0)[..., None]
+
+    program = uploaded(Rows(), torch.randn(2, 3))
+    values = Values(program)
+    real = {node.name: values.real[node] for node in program.module.graph.nodes if node in values.real}
+    assert any(torch.equal(value, torch.tensor([4, 0, 2])) for value in real.values())
+    linear = next(node for node in program.module.graph.nodes if "linear" in node.name)
+    assert linear not in values.real
+    assert values.of[linear].device.type == "meta"
