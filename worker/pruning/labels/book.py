@@ -18,6 +18,7 @@ Ids = npt.NDArray[np.int64]
 
 FROZEN = 0
 MANY = 4096
+ROOM = 1 << 12
 ALONE = "one unit fills the whole axis"
 
 
@@ -41,14 +42,15 @@ class Book:
         """The node whose rule is at work: what is united or frozen now is put down to it."""
         self.freezes: list[Freeze] = []
         self.edges: list[tuple[Ids, Ids, fx.Node]] = []
-        self._canonical = np.zeros(1, dtype=np.int64)
-        self._soft_at_birth = np.zeros(1, dtype=bool)
-        self._soft = np.zeros(1, dtype=bool)
+        self._size = 1
+        self._canonical = np.zeros(ROOM, dtype=np.int64)
+        self._born_soft = np.zeros(ROOM, dtype=bool)
+        self._soft = np.zeros(ROOM, dtype=bool)
         self._blocks: dict[Hashable, tuple[int, int]] = {}
         self._solved = 0
 
     def __len__(self) -> int:
-        return len(self._canonical)
+        return self._size
 
     def labels(self, key: Hashable, count: int, *, soft: bool = False) -> Tensor:
         """The labels of `key`, (count,), as they stand today; new ones when the key is new.
@@ -56,14 +58,22 @@ class Book:
         Soft labels belong to axes that a literal made, by expanding or creating: they follow whatever they meet.
         """
         if key not in self._blocks:
-            start = len(self._canonical)
-            self._blocks[key] = (start, count)
-            self._canonical = np.concatenate([self._canonical, np.arange(start, start + count)])
-            self._soft_at_birth = np.concatenate([self._soft_at_birth, np.full(count, soft)])
-            self._soft = np.concatenate([self._soft, np.full(count, soft)])
+            self._blocks[key] = (self._size, count)
+            self._add(count, soft)
         start, length = self._blocks[key]
         assert length == count, (key, length, count)
         return torch.from_numpy(self._canonical[start : start + count].copy())
+
+    def _add(self, count: int, soft: bool) -> None:
+        start, end = self._size, self._size + count
+        while end > len(self._canonical):
+            self._canonical, self._born_soft, self._soft = (
+                np.concatenate([known, np.zeros_like(known)])
+                for known in (self._canonical, self._born_soft, self._soft)
+            )
+        self._canonical[start:end] = np.arange(start, end)
+        self._born_soft[start:end] = self._soft[start:end] = soft
+        self._size = end
 
     def knows(self, key: Hashable) -> bool:
         """Whether labels were handed out for a key."""
@@ -123,19 +133,19 @@ class Book:
         self._solved = len(self.edges)
         if not new:
             return False
-        size = len(self._canonical)
-        everyone = np.arange(size)
+        size = self._size
+        everyone, canonical = np.arange(size), self._canonical[:size]
         a = np.concatenate([everyone, *(edge[0] for edge in new)])
-        b = np.concatenate([self._canonical, *(edge[1] for edge in new)])
+        b = np.concatenate([canonical, *(edge[1] for edge in new)])
         count, component = connected_components(
             coo_matrix((np.ones(len(a), bool), (a, b)), (size, size)), directed=False
         )
         smallest = np.full(count, size, dtype=np.int64)
         np.minimum.at(smallest, component, everyone)
         soft = np.ones(count, dtype=bool)
-        np.logical_and.at(soft, component, self._soft_at_birth)
-        changed = not np.array_equal(smallest[component], self._canonical)
-        self._canonical, self._soft = smallest[component], soft[component]
+        np.logical_and.at(soft, component, self._born_soft[:size])
+        changed = not np.array_equal(smallest[component], canonical)
+        canonical[:], self._soft[:size] = smallest[component], soft[component]
         return changed
 
 
