@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from secateur.inspection import ArrayInfo, Batch, DatasetInspection, Layer, ModelInspection, TensorInfo
-from secateur.report import LayerSparsity, Metric, Provenance, Report, Round, Size, Sparsity
-from secateur.resources import Artifact, Dataset, Event, Finding, Forecast, Job, Model, Validation, Worker
+from secateur.report import LayerSparsity, Metric, Provenance, Report, Round, Size, Sparsity, UnitCount
+from secateur.resources import Artifact, Change, Dataset, Event, Finding, Forecast, Job, Model, Validation, Worker
 from secateur.spec import JobSpec
 from secateur.states import JobState, Stage, UploadState
+from secateur.units import Axis, FrozenNode, ModelUnits, Part, Term, UnitGroup
 
 MODEL_ID = "mdl_01JD8Y6Z5T3V9K2M4N6P8Q0R2S"
 TRAIN_ID = "dst_01JD8Y6Z5T3V9K2M4N6P8Q0R2S"
@@ -50,7 +51,39 @@ SPEC: dict[str, Any] = {
     "recover": {"kind": "fine_tune", "epochs_per_round": 2, "epochs": 5, "original_learning_rate": 0.1},
 }
 
-_layer = Layer(name="fc.weight", shape=(10, 64), total=640, zeros=0, operator="linear")
+_layers = (
+    Layer(name="hidden.weight", shape=(64, 64), total=4096, zeros=0, operator="linear"),
+    Layer(name="fc.weight", shape=(10, 64), total=640, zeros=0, operator="linear"),
+)
+_hidden = Axis(fixed=0, parts=((0, 1),))
+_units = ModelUnits(
+    groups=(
+        UnitGroup(
+            name="hidden.weight",
+            kind="neuron",
+            size=64,
+            births=("hidden.weight",),
+            tensors=("hidden.weight:0", "hidden.bias:0", "fc.weight:1"),
+            share=4800 / 4810,
+            parameters_per_unit=75,
+            macs_per_unit=74,
+            part=(0,),
+            l1=tuple(round(0.8 + 0.4 * unit / 63, 6) for unit in range(64)),
+            l2=tuple(round(0.7 + 0.6 * unit / 63, 6) for unit in range(64)),
+        ),
+    ),
+    parts=(Part(group=0, size=64),),
+    parameters=(
+        Term(axes=(_hidden, Axis(fixed=64))),
+        Term(axes=(_hidden,)),
+        Term(axes=(Axis(fixed=10), _hidden)),
+        Term(axes=(Axis(fixed=10),)),
+    ),
+    macs=(Term(factor=3, axes=(_hidden, Axis(fixed=64))), Term(factor=3, axes=(_hidden, Axis(fixed=10)))),
+    batch=3,
+    frozen=(FrozenNode(node="output", why="the network's outputs are never cut", parameters=("fc.weight:0",)),),
+    prunable_share=4800 / 4810,
+)
 
 MODEL = example(
     Model(
@@ -65,9 +98,10 @@ MODEL = example(
             inputs=(TensorInfo(name="x", dtype="float32", shape=("batch", 64)),),
             outputs=(TensorInfo(name="0", dtype="float32", shape=("batch", 10), ends_in="logits"),),
             batch=Batch(kind="dynamic"),
-            parameters=650,
-            state_bytes=2600,
-            layers=(_layer,),
+            parameters=4810,
+            state_bytes=19_240,
+            layers=_layers,
+            units=_units,
         ),
     )
 )
@@ -95,6 +129,11 @@ _spec = JobSpec.model_validate(SPEC)
 _artifact = Artifact(name="model.pt2", size_bytes=18_432, sha256=SHA256)
 
 QUEUED_JOB = example(Job(id=JOB_ID, state=JobState.QUEUED, rounds=5, queue_position=0, created_at=NOW, spec=_spec))
+
+STRUCTURED_SPEC: dict[str, Any] = {
+    **SPEC,
+    "prune": {"granularity": "neuron", "target": {"kind": "macs", "amount": 0.5}, "schedule": {"kind": "one_shot"}},
+}
 
 JOB = example(
     Job(
@@ -130,7 +169,23 @@ WORKER = example(
 )
 
 VALIDATION = example(
-    Validation(valid=True, forecast=Forecast(rounds=5, weights=640, zeros=576, layers=("fc.weight",), examples=809))
+    Validation(
+        valid=True,
+        forecast=Forecast(rounds=5, weights=4736, zeros=4262, layers=("hidden.weight", "fc.weight"), examples=809),
+    )
+)
+
+STRUCTURED_VALIDATION = example(
+    Validation(
+        valid=True,
+        forecast=Forecast(
+            rounds=1,
+            examples=809,
+            units=(UnitCount(group="hidden.weight", kind="neuron", before=64, after=32),),
+            parameters=Change(before=4810, after=2410),
+            macs=Change(before=4736, after=2368),
+        ),
+    )
 )
 
 INVALID = example(
@@ -158,18 +213,21 @@ REPORT = example(
         rounds=(Round(round=1, sparsity=0.9, pruned=0.934, recovered=0.968, epochs=5, best_epoch=4),),
         sparsity=Sparsity(
             overall=0.9,
-            zeros=576,
-            total=640,
-            layers=(LayerSparsity(name="fc.weight", shape=(10, 64), zeros=576, total=640),),
+            zeros=4262,
+            total=4736,
+            layers=(
+                LayerSparsity(name="hidden.weight", shape=(64, 64), zeros=3686, total=4096),
+                LayerSparsity(name="fc.weight", shape=(10, 64), zeros=576, total=640),
+            ),
         ),
         size=Size(
-            dense_parameters=650,
-            parameters=650,
-            nonzero=74,
-            dense_bytes=2600,
-            pruned_bytes=2600,
+            dense_parameters=4810,
+            parameters=4810,
+            nonzero=548,
+            dense_bytes=19_240,
+            pruned_bytes=19_240,
             artifacts={"model.pt2": 18_432},
-            gzip_bytes={"dense": 2412, "pruned": 401},
+            gzip_bytes={"dense": 17_812, "pruned": 2_961},
         ),
         latency=(),
         timing={"load": 0.4, "evaluate": 0.2, "prune": 0.1, "fine_tune": 6.2, "finalize": 0.9, "measure": 1.1},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 from fastapi import Depends
@@ -12,11 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.dependencies import SettingsDep
 from app.errors import pointer
-from app.examples import SPEC
+from app.examples import SPEC, STRUCTURED_SPEC
 from app.uploads import too_large
 from secateur.errors import BadRequest, IncompleteUpload, InvalidSpec, UnsupportedMedia
 from secateur.resources import Finding
 from secateur.spec import JobSpec
+from secateur.spec.location import location
 
 MAX_PROBLEMS = 200
 REMEDY = "send the spec as JSON: curl -H 'Content-Type: application/json' --data-binary @spec.json URL"
@@ -24,7 +24,12 @@ REMEDY = "send the spec as JSON: curl -H 'Content-Type: application/json' --data
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobSpec"}, "example": SPEC}},
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/JobSpec"},
+                "examples": {"weights": {"value": SPEC}, "units": {"value": STRUCTURED_SPEC}},
+            }
+        },
     }
 }
 
@@ -90,7 +95,7 @@ def problems(value: Any) -> tuple[JobSpec | None, list[Finding]]:
         return None, [
             Finding(
                 code=InvalidSpec.code,
-                pointer=pointer(_location(problem["loc"], value)),
+                pointer=pointer(location(problem["loc"], value)),
                 message=problem["msg"].removeprefix("Value error, "),
             )
             for problem in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
@@ -107,24 +112,3 @@ def job_spec(value: JsonBody) -> JobSpec:
 
 
 SpecBody = Annotated[JobSpec, Depends(job_spec)]
-
-
-def _tags(value: dict[str, Any]) -> tuple[Any, ...]:
-    """What pydantic puts into a location besides names: the mark of a key, and which member of a union was meant."""
-    return "[key]", value.get("kind"), value.get("granularity", "weight")
-
-
-def _location(location: Sequence[str | int], value: Any) -> list[str | int]:
-    """Where a problem is in what was sent: pydantic's location without the names of union members and of keys."""
-    found: list[str | int] = []
-    for part in location:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int):
-            value = value[part] if part < len(value) else None
-        elif not isinstance(value, dict) or part in _tags(value):
-            continue
-        else:
-            value = None
-        found.append(part)
-    return found

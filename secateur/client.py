@@ -96,6 +96,13 @@ class Client:
             raise NotFound(f"{record_id!r} is no id of a model, a data set or a job")
         self.transport.request("DELETE", f"/v1/{noun}/{record_id}")
 
+    def inspected(self, model: Model) -> Model:
+        """A model once it is inspected. Raises ApiError with the model's own code when it was rejected."""
+        model = self.wait(model)
+        if model.error is not None:
+            raise ApiError(model.error.code, model.error.message, remedy=model.error.remedy)
+        return model
+
     # Jobs
 
     def submit(self, spec: Spec, idempotency_key: str | None = None) -> Job:
@@ -103,9 +110,13 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return self._post("/v1/jobs", Job, json=plain(spec), headers=headers)
 
-    def validate(self, spec: Spec) -> Validation:
-        """Every problem of a spec and a forecast; nothing is queued."""
-        return self._post("/v1/jobs/validate", Validation, json=plain(spec))
+    def validate(self, spec: Spec, wait: bool = False) -> Validation:
+        """Every problem of a spec and a forecast; nothing is queued. `wait`: until all uploads are inspected."""
+        found = self._post("/v1/jobs/validate", Validation, json=plain(spec))
+        while wait and found.pending:
+            time.sleep(POLL_S)
+            found = self._post("/v1/jobs/validate", Validation, json=plain(spec))
+        return found
 
     def jobs(self, state: JobState | str | None = None) -> Iterator[Job]:
         """All jobs, page by page."""

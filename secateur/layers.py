@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from secateur.errors import NothingMatches
 
 _SHOWN = 5
+_LENGTH = 100
 
 
 def choose(
@@ -62,7 +63,7 @@ def _nothing(pattern: str, names: list[str], field: str, what: str) -> str:
 def named(names: list[str]) -> str:
     """Some of the names, and how many there are."""
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(name[:_LENGTH] for name in names[:_SHOWN]) + more
 
 
 def _remedy(names: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.dependencies import JobPath, StoreDep
-from app.examples import INVALID, JOB, QUEUED_JOB, REPORT, VALIDATION, answers, page
+from app.examples import INVALID, JOB, QUEUED_JOB, REPORT, STRUCTURED_VALIDATION, VALIDATION, answers, page
 from app.idempotency import REPLAYED, KeyHeader, idempotency_key
 from app.pages import DEFAULT_LIMIT, After, Limit
 from app.specs import BODY, JsonBody, SpecBody, problems
@@ -39,7 +39,13 @@ def create_job(spec: SpecBody, request: Request, response: Response, store: Stor
         200: {
             "description": "Every problem, and a forecast where there is none.",
             "content": {
-                "application/json": {"examples": {"valid": {"value": VALIDATION}, "invalid": {"value": INVALID}}}
+                "application/json": {
+                    "examples": {
+                        "valid": {"value": VALIDATION},
+                        "structured": {"value": STRUCTURED_VALIDATION},
+                        "invalid": {"value": INVALID},
+                    }
+                }
             },
         }
     },

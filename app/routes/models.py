@@ -8,6 +8,7 @@ from app.dependencies import ModelPath, StoreDep
 from app.examples import MODEL, answers, page
 from app.pages import DEFAULT_LIMIT, After, Limit
 from app.uploads import BODY, DeliveryDep
+from secateur.inspection import ModelInspection
 from secateur.resources import Dataset, Model, Page, Upload
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -33,8 +34,17 @@ async def create_model(delivery: DeliveryDep) -> Upload:
     responses=answers(200, "The newest first.", page(MODEL)),
 )
 def list_models(store: StoreDep, after: After = None, limit: Limit = DEFAULT_LIMIT) -> Page[Model | Dataset]:
-    """All models, page by page."""
-    return store.uploads.list("model", after, limit)
+    """All models, page by page; the scores of single units (up to a megabyte a model) are left out."""
+    page = store.uploads.list("model", after, limit)
+    return page.model_copy(update={"data": tuple(_short(model) for model in page.data)})
+
+
+def _short(model: Model | Dataset) -> Model | Dataset:
+    found = model.inspection
+    if not isinstance(found, ModelInspection) or found.units is None:
+        return model
+    units = found.units.without_scores()
+    return model.model_copy(update={"inspection": found.model_copy(update={"units": units})})
 
 
 @router.get(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from secateur.cli import jobs, prune, serve
+from secateur.cli import inspect, jobs, prune, serve
 
 app = typer.Typer(
     name="secateur",
@@ -13,9 +13,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (serve.up, serve.worker, prune.prune, jobs.jobs, jobs.watch, jobs.cancel, jobs.report, jobs.fetch):
+for command in (serve.up, serve.worker, inspect.inspect, prune.prune):
     app.command()(command)
-app.command()(jobs.workers)
+for about_jobs in (jobs.jobs, jobs.watch, jobs.cancel, jobs.report, jobs.fetch, jobs.workers):
+    app.command()(about_jobs)
 
 
 def main() -> None:

@@ -13,6 +13,11 @@ WHERE: dict[str, tuple[str, ...]] = {
     "task": ("task", "kind"),
     "importance": ("prune", "importance", "kind"),
     "scope": ("prune", "scope"),
+    "granularity": ("prune", "granularity"),
+    "target": ("prune", "target", "kind"),
+    "amount": ("prune", "target", "amount"),
+    "max_amount": ("prune", "max_amount"),
+    "multiple_of": ("prune", "multiple_of"),
     "sparsity": ("prune", "target", "amount"),
     "rounds": ("prune", "schedule", "rounds"),
     "include": ("prune", "layers", "include"),
@@ -35,7 +40,12 @@ def draft(options: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     spec = {"recover": {"kind": "fine_tune"}} if path is None else from_file(path)
     if options["lr"] is not None or options["original_lr"] is not None:
         spec = without_rates(spec)
-    return checked(merged(spec, from_options(options)))
+    if options["sparsity"] is not None and options["amount"] is not None:
+        raise typer.BadParameter("--sparsity is of weights, --amount is of units: give one of them")
+    spec = merged(spec, from_options(options))
+    if options["amount"] is not None and "kind" not in spec["prune"]["target"]:
+        raise typer.BadParameter("--amount needs --target: a share of the units, the parameters or the macs")
+    return checked(spec)
 
 
 def from_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +59,11 @@ def from_options(options: Mapping[str, Any]) -> dict[str, Any]:
             put(changes, (*KINDS[name][:-1], "kind"), KINDS[name][-1])
         put(changes, path, overrides(value) if name == "override" else value)
     return changes
+
+
+def of_weights(prune: Mapping[str, Any]) -> bool:
+    """Whether a part of a spec is about weights; so is one that says nothing."""
+    return bool(prune.get("granularity", "weight") == "weight")
 
 
 def put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -89,12 +104,13 @@ def _override(pair: str) -> tuple[str, float]:
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` on top, key by key; another `kind` starts its part anew."""
+    """`base` with `changes` on top, key by key; another `kind` starts its part anew, as do units instead of weights."""
     result = dict(base)
     for key, value in changes.items():
         there = result.get(key)
         if isinstance(value, dict) and isinstance(there, dict):
             same = value.get("kind", there.get("kind")) == there.get("kind")
+            same = same and of_weights({**there, **value}) == of_weights(there)
             result[key] = merged(there if same else {}, value)
         else:
             result[key] = value
@@ -112,11 +128,14 @@ def checked(spec: dict[str, Any]) -> dict[str, Any]:
     from pydantic import ValidationError
 
     from secateur.spec import JobSpec
+    from secateur.spec.location import location
 
     data = {**spec.get("data", {}), "train": "dst_" + "0" * 26}
     try:
-        JobSpec.model_validate({**spec, "model": "mdl_" + "0" * 26, "data": data})
+        JobSpec.model_validate(whole := {**spec, "model": "mdl_" + "0" * 26, "data": data})
     except ValidationError as error:
-        found = [f"{'.'.join(map(str, each['loc'])) or 'spec'}: {each['msg']}" for each in error.errors()]
+        found = [
+            f"{'.'.join(map(str, location(each['loc'], whole))) or 'spec'}: {each['msg']}" for each in error.errors()
+        ]
         raise typer.BadParameter("\n  ".join(["", *found]), param_hint="the spec") from None
     return spec

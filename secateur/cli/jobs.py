@@ -103,7 +103,7 @@ def draw(table: Table) -> None:
 
 def jobs_table(found: Iterable[Job]) -> Table:
     """One line a job."""
-    from secateur.cli.table import table
+    from secateur.cli.drawing import table
 
     drawn = table("jobs", "id", "state", "stage", "round", "progress", "created")
     for job in found:
@@ -115,7 +115,7 @@ def jobs_table(found: Iterable[Job]) -> Table:
 
 def workers_table(found: Iterable[Worker]) -> Table:
     """One line a worker."""
-    from secateur.cli.table import plain, size, table
+    from secateur.cli.drawing import plain, size, table
 
     drawn = table("workers", "id", "device", "name", "memory", "queues", "job")
     for worker in found:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from secateur.cli.table import figure, plain
+from secateur.cli.drawing import figure, plain
 from secateur.resources import Event, Job
 
 SHOWN = ("epoch", "epochs", "loss")
@@ -104,9 +104,19 @@ def measurement(data: dict[str, Any], rounds: int) -> str:
     name, value = str(data.get("metric")), data.get("value")
     shown = figure(value, name) if isinstance(value, float | int) else str(value)
     where = f"round {data['round']} of {rounds}: " if data.get("round") else ""
-    sparsity = data.get("sparsity")
-    zeros = f" at a sparsity of {sparsity:.2%}" if isinstance(sparsity, float) else ""
-    return f"{where}{str(data.get('when', '')).replace('_', '-')} {name} {shown} on {data.get('on')}{zeros}"
+    return f"{where}{str(data.get('when', '')).replace('_', '-')} {name} {shown} on {data.get('on')}{removal(data)}"
+
+
+def removal(data: dict[str, Any]) -> str:
+    """How much a round of pruning has taken: ` at a sparsity of 90.00%`, ` with 50.00% of the units gone, ...`."""
+    sparsity, units = data.get("sparsity"), data.get("units_removed")
+    if isinstance(sparsity, float):
+        return f" at a sparsity of {sparsity:.2%}"
+    if not isinstance(units, float):
+        return ""
+    left = {"parameters": data.get("parameters"), "MACs": data.get("macs")}
+    known = "".join(f", {number:,} {name}" for name, number in left.items() if isinstance(number, int))
+    return f" with {units:.2%} of the units gone{known}"
 
 
 def told(event: Event) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from secateur.cli.connection import LOCAL, ApiKey, Json, Url, connected, going_on_without_us, write_json
+from secateur.cli.connection import LOCAL, ApiKey, Json, Url, connected, going_on_without_us, printable, write_json
 from secateur.cli.draft import draft
 
 if TYPE_CHECKING:
     from secateur.cli.progress import Watcher
     from secateur.client import Result
-    from secateur.resources import Job
+    from secateur.resources import Job, Validation
 
 Option = typer.Option
 
@@ -25,10 +25,20 @@ def prune(
     test: Annotated[str | None, Option(help="Test data; it only reports.")] = None,
     validation: Annotated[str | None, Option(help="A share of the training data, a file, or an id.")] = None,
     sparsity: Annotated[float | None, Option(help="The share of weights to take away, 0 <= share < 1.")] = None,
+    granularity: Annotated[
+        Literal["weight", "channel", "neuron", "head", "unit"] | None,
+        Option(help="What is taken away; unit: channels, neurons and heads. (weight by default)"),
+    ] = None,
+    amount: Annotated[float | None, Option(help="The share to take away of what --target says.")] = None,
+    target: Annotated[
+        Literal["units", "parameters", "macs"] | None, Option(help="What --amount is a share of.")
+    ] = None,
+    max_amount: Annotated[float | None, Option(help="No group of units loses more. (0.9 by default)")] = None,
+    multiple_of: Annotated[int | None, Option(help="What stays of a group of units is a multiple of this.")] = None,
     rounds: Annotated[int | None, Option(help="Prune and retrain so often. (5 by default)")] = None,
     scope: Annotated[Literal["global", "layer"] | None, Option(help="Rank all layers together, or each alone.")] = None,
     importance: Annotated[
-        Literal["l1", "random"] | None, Option(help="Which weights go first. (l1 by default)")
+        Literal["l1", "l2", "random"] | None, Option(help="What goes first. (l1 by default; of units l2)")
     ] = None,
     include: Annotated[list[str] | None, Option(help="Prune only these layers (glob).")] = None,
     exclude: Annotated[list[str] | None, Option(help="Leave these layers alone (glob).")] = None,
@@ -45,6 +55,7 @@ def prune(
     device: Annotated[Literal["auto", "cpu", "cuda"] | None, Option(help="Where the job runs.")] = None,
     out: Annotated[Path | None, Option(help="Download the results into this folder.", file_okay=False)] = None,
     detach: Annotated[bool, Option("--detach", help="Submit and do not wait.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what the job would take away.")] = False,
     as_json: Json = False,
     url: Url = LOCAL,
     api_key: ApiKey = None,
@@ -55,7 +66,11 @@ def prune(
     chosen_on = share(validation)
     with connected(url, api_key) as client, watcher(as_json) as watching:
         client.on_bytes = watching.on_bytes
-        job = client.submit(client.prepare(model, train=train, test=test, validation=chosen_on, spec=partial))
+        whole = client.prepare(model, train=train, test=test, validation=chosen_on, spec=partial)
+        if dry_run:
+            foresee(client.validate(whole, wait=True), as_json)
+            return
+        job = client.submit(whole)
         watching.submitted(job)
         if detach:
             announce(job, as_json)
@@ -104,6 +119,22 @@ def announce(job: Job, as_json: bool) -> None:
         write_json(job)
     else:
         typer.echo(job.id)
+
+
+def foresee(found: Validation, as_json: bool) -> None:
+    """What a job would take away, or why it would be refused: then with exit code 1."""
+    if as_json:
+        write_json(found)
+    elif found.forecast is not None:
+        from rich.console import Console, Group
+
+        from secateur.cli.structure import forecast_parts
+
+        Console().print(Group(*forecast_parts(found.forecast)))
+    for problem in () if as_json else found.problems:
+        typer.echo(printable(f"{problem.code}: {problem.pointer}: {problem.message}"), err=True)
+    if not found.valid:
+        raise typer.Exit(1)
 
 
 def show(result: Result, files: dict[str, Path], as_json: bool) -> None:

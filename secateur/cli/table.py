@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from secateur.cli.drawing import figure, plain, size, table
+from secateur.cli.structure import report_parts
 from secateur.report import Latency, Metric, Report, Round, Size, Sparsity
-
-KIB = 1024
 
 
 def draw(report: Report) -> RenderableType:
@@ -26,39 +26,13 @@ def parts(report: Report) -> Iterator[RenderableType]:
         yield rounds_table(report.rounds, report.metric)
     if report.sparsity is not None:
         yield sparsity_table(report.sparsity)
+    else:
+        yield from report_parts(report)
     yield size_table(report.size)
     if report.latency:
         yield latency_table(report.latency)
     for note in (report.size.note, *report.notes):
         yield Padding(plain(note), (1, 0, 0, 1))
-
-
-def plain(text: str) -> Text:
-    """Text from a stranger (layer names, messages): no markup, and no control character reaches the terminal."""
-    return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
-
-
-def figure(value: float | None, name: str) -> str:
-    """A metric as people read it: accuracy in percent."""
-    if value is None:
-        return "not finite"
-    return f"{value:.2%}" if name == "accuracy" else f"{value:.4g}"
-
-
-def size(size_bytes: int) -> str:
-    """Bytes, in the unit that keeps them short."""
-    value, units = float(size_bytes), ["B", "KiB", "MiB", "GiB"]
-    while value >= KIB and len(units) > 1:
-        value, units = value / KIB, units[1:]
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
-def table(title: str, *columns: str) -> Table:
-    """An empty table whose first column is text and whose others are figures."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", show_footer=False)
-    for index, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    return drawn
 
 
 def metric_table(metric: Metric) -> Table:
@@ -89,10 +63,13 @@ def difference(value: float | None, metric: Metric) -> str:
 
 def rounds_table(rounds: tuple[Round, ...], metric: Metric) -> Table:
     """One line a round, measured on the validation data."""
-    drawn = table("rounds, on validation", "round", "sparsity", "pruned", "recovered", "epochs", "best")
+    units = rounds[0].sparsity is None
+    amount = "units removed" if units else "sparsity"
+    drawn = table("rounds, on validation", "round", amount, "pruned", "recovered", "epochs", "best")
     for each in rounds:
+        gone = each.units_removed if units else each.sparsity
         figures = (figure(each.pruned, metric.name), figure(each.recovered, metric.name))
-        drawn.add_row(str(each.round), f"{each.sparsity:.2%}", *figures, str(each.epochs), str(each.best_epoch))
+        drawn.add_row(str(each.round), f"{gone or 0:.2%}", *figures, str(each.epochs), str(each.best_epoch))
     return drawn
 
 

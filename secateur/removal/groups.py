@@ -11,6 +11,7 @@ from secateur.spec.structured import Groups, PruneUnits
 from secateur.units import ModelUnits, UnitGroup
 
 _SHOWN = 3
+_LENGTH = 100
 
 
 def choose_groups(units: ModelUnits, prune: PruneUnits) -> list[int]:
@@ -44,7 +45,7 @@ def _none(units: ModelUnits, granularity: str) -> str:
     offered = Counter(group.kind for group in units.groups)
     sizes = {kind: sum(group.size for group in units.groups if group.kind == kind) for kind in offered}
     has = ", ".join(f"{sizes[kind]} {kind}s in {number} group(s)" for kind, number in offered.items())
-    frozen = "; ".join(f"{found.node}: {found.why}" for found in units.frozen[:_SHOWN])
+    frozen = "; ".join(f"{found.node[:_LENGTH]}: {found.why[:_LENGTH]}" for found in units.frozen[:_SHOWN])
     more = f" ({len(units.frozen)} places in all)" if len(units.frozen) > _SHOWN else ""
     return (
         f"The model has no {what} that can be removed; "

@@ -119,7 +119,7 @@ def test_validate(client: TestClient, spec: dict[str, Any], worker: Any) -> None
     worker.inspect()
     verdict = client.post("/v1/jobs/validate", json=spec).json()
     assert (verdict["valid"], verdict["problems"], verdict["pending"]) == (True, [], [])
-    assert (verdict["forecast"]["weights"], verdict["forecast"]["zeros"]) == (640, 576)
+    assert (verdict["forecast"]["weights"], verdict["forecast"]["zeros"]) == (4736, 4262)
     assert client.get("/v1/jobs").json()["data"] == []
 
 

@@ -45,6 +45,7 @@ class Door:
         self.server = Server(self.app, settings)
         self.thread = threading.Thread(target=self.server.run)
         self.spec = SPEC
+        self.inspected = 0
 
     def __enter__(self) -> Door:
         self.thread.start()
@@ -58,14 +59,20 @@ class Door:
         self.server.should_exit = True
         self.thread.join(20)
 
-    def inspect(self) -> None:
-        """End the inspection of everything that waits for one."""
+    def inspect_all(self, number: int) -> None:
+        """End the inspections of so many uploads, as they come."""
+        until(lambda: self.inspect() >= number)
+
+    def inspect(self) -> int:
+        """End the inspection of everything that waits for one; how many have been ended so far."""
         while claim := self.store.leases.claim_upload(new_id("wrk")):
             if isinstance(claim.record, Model):
                 claim.ready(ModelInspection.model_validate(examples.MODEL["inspection"]), None)
             else:
                 claim.ready(DatasetInspection.model_validate(examples.DATASET["inspection"]), None)
             self.store.jobs.admit(claim.id)
+            self.inspected += 1
+        return self.inspected
 
     def claim(self) -> Claim:
         """Take the next job, as soon as there is one."""

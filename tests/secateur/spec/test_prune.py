@@ -1,0 +1,92 @@
+"""What a spec may ask for, at each granularity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from app.examples import SPEC
+from secateur.spec import JobSpec
+from secateur.spec.importance import L1, L2
+from secateur.spec.location import location
+from secateur.spec.prune import Prune
+from secateur.spec.structured import PruneUnits
+from secateur.spec.weights import PruneWeights
+
+PRUNE: TypeAdapter[Any] = TypeAdapter(Prune)
+
+
+def units(**fields: Any) -> dict[str, Any]:
+    return {"granularity": "channel", "target": {"kind": "macs", "amount": 0.5}, **fields}
+
+
+def problems(prune: Any, **fields: Any) -> list[tuple[str, str]]:
+    """Where what is wrong with a spec, and the message."""
+    spec = {**SPEC, "prune": prune, **fields}
+    with pytest.raises(ValidationError) as refused:
+        JobSpec.model_validate(spec)
+    return [(".".join(map(str, location(each["loc"], spec))), each["msg"]) for each in refused.value.errors()]
+
+
+def test_no_granularity_means_weights() -> None:
+    prune = PRUNE.validate_python({"target": {"kind": "sparsity", "amount": 0.5}})
+    assert isinstance(prune, PruneWeights)
+    assert (prune.granularity, prune.importance, prune.rounds) == ("weight", L1(), 5)
+
+
+@pytest.mark.parametrize("granularity", ["channel", "neuron", "head", "unit"])
+@pytest.mark.parametrize("kind", ["units", "parameters", "macs"])
+def test_every_structured_granularity_takes_every_target(granularity: str, kind: str) -> None:
+    prune = PRUNE.validate_python(units(granularity=granularity, target={"kind": kind, "amount": 0.3}))
+    assert isinstance(prune, PruneUnits)
+    assert (prune.importance, prune.max_amount, prune.multiple_of, prune.rounds) == (L2(), 0.9, 1, 5)
+
+
+@given(
+    granularity=st.sampled_from(["channel", "neuron", "head", "unit"]),
+    amount=st.floats(0, 1, exclude_max=True),
+    max_amount=st.floats(0, 1, exclude_min=True),
+    multiple_of=st.integers(1, 1024),
+    importance=st.sampled_from(["l1", "l2", "random"]),
+)
+def test_json_there_and_back(granularity: str, importance: str, **numbers: Any) -> None:
+    target = {"kind": "parameters", "amount": numbers.pop("amount")}
+    prune = PRUNE.validate_python(
+        units(granularity=granularity, target=target, importance={"kind": importance}, **numbers)
+    )
+    assert PRUNE.validate_json(PRUNE.dump_json(prune)) == prune
+
+
+@pytest.mark.parametrize(
+    ("prune", "where", "told"),
+    [
+        (units(target={"kind": "sparsity", "amount": 0.5}), "prune.target", "units, parameters or macs"),
+        ({"target": {"kind": "macs", "amount": 0.5}}, "prune.target", "channel, neuron, head or unit"),
+        ({**SPEC["prune"], "importance": {"kind": "l2"}}, "prune.importance", "l1"),
+        (units(granularity="filter"), "prune", "'weight', 'channel', 'neuron', 'head', 'unit'"),
+        (units(granularity=["channel"]), "prune", "'channel'"),
+        (units(layers={"override": {"*": 0.5}}), "prune.layers", "exclude"),
+        (units(max_amount=0), "prune.max_amount", "greater than 0"),
+        (units(max_amount=1.5), "prune.max_amount", "less than or equal to 1"),
+        (units(multiple_of=0), "prune.multiple_of", "greater than or equal to 1"),
+        (units(target={"kind": "units", "amount": 1}), "prune.target.amount", "less than 1"),
+        (units(target={"kind": "units", "amount": float("nan")}), "prune.target.amount", "finite"),
+        ({**SPEC["prune"], "multiple_of": 8}, "prune.multiple_of", "not permitted"),
+        (5, "prune", "dictionary"),
+    ],
+)
+def test_what_makes_no_sense_is_told_where_it_is_and_with_the_way_out(prune: Any, where: str, told: str) -> None:
+    found = problems(prune)
+    assert [(at, told in message) for at, message in found] == [(where, True)]
+
+
+def test_units_have_no_checkpoint_of_masks() -> None:
+    artifacts = {"artifacts": ["pt2", "checkpoint"]}
+    ((where, told),) = problems(units(), finalize=artifacts)
+    assert where == "finalize"
+    assert "pt2 and safetensors" in told
+    assert JobSpec.model_validate({**SPEC, "finalize": artifacts}).finalize.artifacts == ("pt2", "checkpoint")
