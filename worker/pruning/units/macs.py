@@ -68,16 +68,17 @@ def _bilinear(node: fx.Node, of: Of) -> Iterator[Lengths]:
 
 
 def _einsum(node: fx.Node, of: Of) -> Iterator[Lengths]:
-    """From left to right, two operands at a time, as torch does; without a sum it is elementwise and counts nothing."""
+    """From left to right, two operands at a time, as torch does; two that share no axis to sum are only multiplied."""
     given: Any = node.args
     terms, output = _letters(given[0], [len(of(operand)) for operand in given[1]])
     operands = [_long(term, of(operand)) for term, operand in zip(terms, given[1], strict=True)]
     left = operands[0]
     for index, right in enumerate(operands[1:], start=2):
         needed = output.union(*operands[index:])
-        both = left | right
-        if both.keys() - needed:
-            yield [both[letter] for letter in both if letter in needed or (letter in left and letter in right)]
+        summed = (left.keys() & right.keys()) - needed
+        both = {letter: length for letter, length in (left | right).items() if letter in needed | summed}
+        if summed:
+            yield list(both.values())
         left = {letter: length for letter, length in both.items() if letter in needed}
 
 

@@ -36,7 +36,8 @@ def score(
     Args:
         seed: Of `random`, which draws from it and the group's name alone, so that rounds are nested.
         alive: Which labels are still there, bool, (labels,); all, when left out. The others score 0.
-        tensors: Parameters by name in their full size, zero where something is removed; else those of `lab.program`.
+        tensors: Parameters by their first name, in full size, zero where something is removed; when left out, those of
+            `lab.program`.
     """
     there: Flags = np.ones(units.count, dtype=bool) if alive is None else alive.cpu().numpy()
     if kind == "random":

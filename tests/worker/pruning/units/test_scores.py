@@ -1,0 +1,150 @@
+"""Scores are those of a reference that looks at every entry by itself."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.worker.pruning.structured.subject import Subject, subject
+from tests.worker.pruning.units.conftest import Find, Found
+from worker.pruning.units import belongings
+from worker.pruning.units.scores import score
+from worker.pruning.units.units import removed_labels
+
+NETS = (
+    "tied embedding",
+    "one layer three times",
+    "squeeze and excite",
+    "dense concatenation",
+    "channel shuffle as views",
+    "grouped, the unit is an index in every group",
+    "fused qkv, split in three",
+    "layer norm of channels",
+)
+
+
+def labels_of(net: Subject | Found) -> list[tuple[Tensor, list[Tensor]]]:
+    """Each distinct parameter and its planes."""
+    parameters = dict(net.lab.program.module.named_parameters(remove_duplicate=False))
+    found = {}
+    for node in net.lab.program.module.graph.find_nodes(op="get_attr"):
+        if node.target in parameters and node.users:
+            tensor = parameters[node.target].detach().double()
+            found[id(parameters[node.target])] = (tensor, [plane.tensor for plane in net.lab.planes(node)])
+    return list(found.values())
+
+
+def reference(net: Subject | Found, kind: str, alive: Tensor) -> list[list[float]]:
+    """For each unit: pick its entries by a mask over each parameter, and look at what is picked."""
+    scores = []
+    for group in net.units.groups:
+        magnitudes = []
+        for label in group.labels.tolist():
+            picked = []
+            for tensor, planes in labels_of(net):
+                mine, there = torch.zeros(tensor.shape, dtype=torch.bool), torch.ones(tensor.shape, dtype=torch.bool)
+                for plane in planes:
+                    mine |= plane == label
+                    there &= alive[plane]
+                picked.append(tensor[mine & there])
+            entries = torch.cat(picked)
+            mean = (entries.square() if kind == "l2" else entries.abs()).sum() / max(1, entries.numel())
+            magnitudes.append(float(mean.sqrt() if kind == "l2" else mean))
+        mean = sum(magnitudes) / max(1, int(alive[group.labels].sum()))
+        scores.append([magnitude / mean for magnitude in magnitudes])
+    return scores
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+@pytest.mark.parametrize("name", NETS)
+def test_scores_are_those_of_the_reference(name: str, kind: Literal["l1", "l2"]) -> None:
+    net = subject(name)
+    everything = torch.ones(net.lab.count, dtype=torch.bool)
+    found = score(net.units, net.lab, kind)
+    for ours, theirs in zip(found, reference(net, kind, everything), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert [list(getattr(group, kind)) for group in net.described.groups] == found
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_what_is_gone_counts_for_nothing(name: str) -> None:
+    """The entries that went with other units are zero, and are no entries of those that stay either."""
+    net = subject(name)
+    alive = ~removed_labels(net.units, {group.name: range(len(group.labels) // 2) for group in net.units.groups})
+    tensors = {}
+    for parameter, node in parameters(net).items():
+        tensor = net.lab.program.module.get_parameter(parameter).detach().clone()
+        for plane in net.lab.planes(node):
+            tensor[~alive[plane.tensor]] = 0
+        tensors[parameter] = tensor
+    found = score(net.units, net.lab, "l2", alive=alive, tensors=tensors)
+    for group, ours, theirs in zip(net.units.groups, found, reference(net, "l2", alive), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+        assert not any(ours[: len(group.labels) // 2])
+
+
+def parameters(net: Subject) -> dict[str, torch.fx.Node]:
+    module = net.lab.program.module
+    nodes = {id(module.get_parameter(name)): name for name, _ in module.named_parameters()}
+    aliases = dict(module.named_parameters(remove_duplicate=False))
+    found = [node for node in module.graph.find_nodes(op="get_attr") if node.target in aliases]
+    return {nodes[id(aliases[node.target])]: node for node in found}
+
+
+def test_rows_read_in_pieces_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = subject("tied embedding")
+    whole = score(net.units, net.lab, "l2")
+    monkeypatch.setattr(belongings, "CHUNK", 7)
+    assert score(net.units, net.lab, "l2") == whole
+
+
+def two_layers() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+
+
+def test_a_group_of_larger_weights_scores_no_higher(find: Find) -> None:
+    module = two_layers()
+    before = score_of(find(module, [torch.randn(2, 4)]))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter *= 1000
+    assert score_of(find(module, [torch.randn(2, 4)])) == pytest.approx(before, rel=1e-5)
+    assert math.isclose(sum(before) / len(before), 1, rel_tol=1e-5)
+
+
+def test_weights_that_are_no_numbers_score_nothing(find: Find) -> None:
+    module = two_layers()
+    with torch.no_grad():
+        module[0].weight[2, 1] = math.nan
+        module[2].weight[0, 4] = math.inf
+    scores = score_of(find(module, [torch.randn(2, 4)]))
+    assert [index for index, one in enumerate(scores) if one == 0] == [2, 4]
+    assert all(map(math.isfinite, scores))
+
+
+def score_of(found: Found) -> list[float]:
+    return score(found.units, found.lab, "l2")[0]
+
+
+def test_random_scores_follow_the_seed_and_leave_out_what_is_gone() -> None:
+    net = subject("dense concatenation")
+    first = score(net.units, net.lab, "random", seed=1)
+    assert first == score(net.units, net.lab, "random", seed=1)
+    assert first != score(net.units, net.lab, "random", seed=2)
+    assert len({tuple(scores[:3]) for scores in first}) == len(first)
+    gone = net.units.groups[0].name
+    alive = ~removed_labels(net.units, {gone: [1]})
+    later = score(net.units, net.lab, "random", seed=1, alive=alive)
+    assert later == [[first[0][0], 0.0, *first[0][2:]], *first[1:]]
+
+
+def test_removed_labels_are_those_of_the_units() -> None:
+    net = subject("dense concatenation")
+    group = net.units.groups[1]
+    removed = removed_labels(net.units, {group.name: {0, 2}})
+    assert removed.nonzero().flatten().tolist() == sorted(group.labels[[0, 2]].tolist())
