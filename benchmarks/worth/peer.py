@@ -1,0 +1,53 @@
+"""Torch-Pruning (Fang et al. 2023), used as its own scripts use it.
+
+As in its `reproduce/main.py` for `group_norm`: GroupNormPruner, L2 norm over the group, global ranking, 400 small steps
+until the wanted MACs are reached, the output layer ignored. As in its `examples/transformers/prune_timm_vit.py`:
+`num_heads` is told, dimensions inside the heads are pruned, and `head_dim` is set by hand afterwards.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import torch_pruning
+from torch import Tensor, nn
+
+from benchmarks.worth.macs import count_macs
+from benchmarks.worth.networks import Attention
+
+STEPS = 400
+
+
+def prune(network: nn.Module, image: Tensor, macs: float) -> None:
+    """Make the network smaller, in place, until its MACs are as close to `macs` as the steps allow.
+
+    A step that would go further below than what is left to go is not taken; it is expected to be as large as the last.
+    """
+    size = count_macs(network, image)
+    for _ in _steps(network, image):
+        step, size = size - count_macs(network, image), count_macs(network, image)
+        if size - step / 2 <= macs:
+            return
+
+
+def _steps(network: nn.Module, image: Tensor) -> Iterator[None]:
+    network.eval()
+    attentions = [module for module in network.modules() if isinstance(module, Attention)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pruner = torch_pruning.pruner.GroupNormPruner(
+            network,
+            image,
+            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+            global_pruning=True,
+            pruning_ratio=1.0,
+            iterative_steps=STEPS,
+            ignored_layers=[network.head],
+            num_heads={attention.qkv: attention.num_heads for attention in attentions},
+        )
+        for _ in range(STEPS):
+            pruner.step()
+            for attention in attentions:
+                attention.head_dim = attention.qkv.out_features // (3 * attention.num_heads)
+            yield
