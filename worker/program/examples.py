@@ -22,14 +22,25 @@ WIDE = (torch.int32, torch.int64)
 
 
 def example_input(node: fx.Node, dtype: torch.dtype, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """A tensor for one placeholder: normal numbers, indices valid for the embedding that they reach, else ones."""
+    """A tensor for one placeholder: normal numbers, indices valid for the embedding that they reach, else ones.
+
+    Truth values are mixed, so that of a mask no row hides everything, whichever value hides.
+    """
     if dtype.is_floating_point or dtype.is_complex:
         wide = torch.complex64 if dtype.is_complex else torch.float32
         return torch.randn(shape, generator=generator, dtype=wide).to(dtype)
+    if dtype == torch.bool:
+        return _mixed(torch.randint(0, 2, shape, generator=generator).to(torch.bool))
     rows = min(_rows(node, _passes), default=None)
-    if rows is None or dtype == torch.bool:
+    if rows is None:
         return torch.ones(shape, dtype=dtype)
     return torch.randint(0, rows, shape, generator=generator).to(dtype)
+
+
+def _mixed(truths: Tensor) -> Tensor:
+    if truths.dim() and truths.shape[-1] > 1:
+        truths[..., 0], truths[..., -1] = False, True
+    return truths
 
 
 def rows_indexed(node: fx.Node) -> int | None:

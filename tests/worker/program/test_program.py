@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from worker.program.examples import example_input
 from worker.program.program import Program
 from worker.program.reader import read
 
@@ -114,3 +115,13 @@ def test_a_program_gives_the_same_on_cuda(program: Program) -> None:
     program.to("cuda")
     for name, tensor in program.run(*program.example(4)).items():
         assert torch.allclose(tensor.cpu(), expected[name], atol=1e-5)
+
+
+def test_an_example_of_a_mask_hides_something_of_every_row_and_never_all() -> None:
+    node = fx.Graph().placeholder("mask")
+    for shape in ((3, 5), (4, 1, 1, 2)):
+        mask = example_input(node, torch.bool, shape, torch.Generator().manual_seed(0))
+        assert mask.shape == shape
+        assert mask.any(-1).all()
+        assert not mask.all(-1).any()
+    assert example_input(node, torch.bool, (), torch.Generator()).shape == ()
