@@ -46,7 +46,7 @@ def test_inspected_upload_is_ready(client: TestClient, worker: Any) -> None:
     worker.inspect()
     record = client.get(f"/v1/models/{id_}").json()
     assert record["state"] == "ready"
-    assert record["inspection"]["layers"][0]["name"] == "fc.weight"
+    assert record["inspection"]["layers"][0]["name"] == "hidden.weight"
 
 
 def test_a_noun_shows_only_its_own(client: TestClient) -> None:
