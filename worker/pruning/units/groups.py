@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -46,13 +47,14 @@ class Groups:
         self.of: Vector = np.full(lab.count, NO_GROUP)
         """The index of each label's group; NO_GROUP for what is no unit."""
         self._unit = _units(lab, lines)
+        self._used: Counter[str] = Counter()
         self._head = np.zeros(lab.count, dtype=bool)
         self._head[list(lab.heads)] = True
         for birth in births(lab, lines):
             self._add(birth.weight, birth)
-        for birth in _leftovers(lab, lines):
+        for name, birth in _leftovers(lab, lines):
             if self._new(birth.labels).size:
-                self._add(f"{birth.weight}:{birth.operator}", birth)
+                self._add(name, birth)
 
     def _new(self, labels: Vector) -> Vector:
         found: Vector = labels[self._unit[labels] & (self.of[labels] == NO_GROUP)]
@@ -65,15 +67,15 @@ class Groups:
             labels = new[self._head[new] == head]
             if labels.size:
                 self.of[labels] = len(self.all)
-                self.all.append(Group(self._free(name), labels, head))
+                self.all.append(Group(self._numbered(name), labels, head))
         for index in np.unique(self.of[birth.labels]):
             if index != NO_GROUP:
                 self.all[index].births.setdefault(birth.weight, birth.operator)
 
-    def _free(self, name: str) -> str:
-        taken = {group.name for group in self.all}
-        names = (name if count == 1 else f"{name}#{count}" for count in range(1, len(taken) + 2))
-        return next(candidate for candidate in names if candidate not in taken)
+    def _numbered(self, name: str) -> str:
+        """The name, with a number from the second time on; names of parameters have neither `#` nor `:`."""
+        self._used[name] += 1
+        return name if self._used[name] == 1 else f"{name}#{self._used[name]}"
 
 
 def _units(lab: Labelling, lines: Lines) -> NDArray[np.bool_]:
@@ -93,9 +95,9 @@ def _units(lab: Labelling, lines: Lines) -> NDArray[np.bool_]:
     return unit
 
 
-def _leftovers(lab: Labelling, lines: Lines) -> Iterator[Birth]:
-    """Every axis of every parameter."""
+def _leftovers(lab: Labelling, lines: Lines) -> Iterator[tuple[str, Birth]]:
+    """Every axis of every parameter, `name:axis`, as if an operator without a name gave birth to its units."""
     for node, parameter in used_parameters(lab.program).items():
         for axis, side in enumerate(lines.of(node)):
             for line in side.lines:
-                yield Birth(parameter, str(axis), line.ordered())
+                yield f"{parameter}:{axis}", Birth(parameter, "", line.ordered())
