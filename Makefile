@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ZOO_INSTALLED := $(VENV)/.zoo-installed
 SOURCES := secateur store app worker tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format up compose-up compose-down bench bench-structured clean
+.PHONY: help install demo test check format up compose-up compose-down bench bench-structured zoo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -57,6 +58,15 @@ bench: $(INSTALLED) ## measure every number that the README gives
 bench-structured: $(INSTALLED) ## half of the MACs, beside Torch-Pruning's; 20 minutes, goes on where it was broken off
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'
 	$(BIN)/python -m benchmarks.structured
+
+zoo: $(ZOO_INSTALLED) ## prune half of every model of torchvision, timm and transformers; ZOO='timm/*' for a part
+	$(BIN)/python -m benchmarks.zoo --only "$(or $(ZOO),*)"
+
+# With their own needs left out: those would bring another torch, with CUDA.
+$(ZOO_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[zoo]'
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt --no-deps torchvision timm
+	@touch $@
 
 clean: ## remove the environment and all caches; data in var/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
