@@ -13,7 +13,6 @@ from worker.methods.method import Method
 from worker.order import JobOrder
 from worker.program import writer
 from worker.program.program import Program
-from worker.program.reader import read
 from worker.pruning.masks import Masks
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
@@ -40,10 +39,16 @@ def write(program: Program, kept: Masks, wanted: Iterable[str], folder: Path) ->
 
 
 def report(
-    order: JobOrder, bench: Bench, method: Method, ledger: Ledger, recovered: Score, artifacts: Mapping[str, int]
+    order: JobOrder,
+    bench: Bench,
+    dense: Program,
+    method: Method,
+    ledger: Ledger,
+    recovered: Score,
+    artifacts: Mapping[str, int],
 ) -> Report:
-    """Everything that is known about the job, the dense network read anew for the comparison."""
-    dense, pruned = read(Path(order.model)), method.program
+    """Everything that is known about the job; `dense` is the upload, for the comparison."""
+    pruned = method.program
     parameters = [name for name, _ in pruned.named_parameters()]
     latency = _latency(bench, ledger, dense, pruned)
     return Report(

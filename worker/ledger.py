@@ -14,9 +14,12 @@ from worker.recovery.objective import Score
 
 
 class Taken(BaseModel):
-    """How much is gone after a round of pruning."""
+    """How much is gone after a round of pruning: zeros where weights are taken, units where those are."""
 
-    sparsity: float = 0.0
+    sparsity: float | None = None
+    units_removed: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
 
 
 class Ledger(BaseModel):

@@ -25,6 +25,7 @@ from worker.checkpoint import Checkpoint
 from worker.ledger import Ledger
 from worker.methods.masking import Masking
 from worker.methods.method import Method, Note
+from worker.methods.removal import Removal
 from worker.narration import Narration, Say
 from worker.order import Checkpointed, Finished, JobOrder
 from worker.program.inspection import inspect
@@ -38,7 +39,10 @@ from worker.recovery.objective import Score
 from worker.recovery.state import TrainState, restore_tensors
 from worker.recovery.train import Moment, fine_tune
 
-METHODS: dict[str, Callable[[Program, Bench, Note], Method]] = {"weight": Masking}
+METHODS: dict[str, Callable[[Program, Bench, Note], Method]] = {
+    "weight": Masking,
+    **dict.fromkeys(("channel", "neuron", "head", "unit"), Removal),
+}
 """Every granularity of the spec."""
 
 
@@ -83,7 +87,8 @@ class Pipeline:
         for number in range(len(self._ledger.rounds) + 1, self._order.spec.prune.rounds + 1):
             self._round(number)
         with self._stage(Stage.FINALIZE):
-            self._method.commit()
+            dense = read(Path(self._order.model))
+            self._method.commit(dense)
             recovered = self._score(self._method.program, self._bench.reported)
             if finite(recovered.value) is None:
                 raise Diverged(f"The pruned network's {self._bench.objective.metric} is no finite number.")
@@ -91,7 +96,7 @@ class Pipeline:
             artifacts = finalize.write(self._method.program, self._method.masks, wanted, self._folder)
         self._tell("recovered", recovered)
         with self._stage(Stage.MEASURE):
-            report = finalize.report(self._order, self._bench, self._method, self._ledger, recovered, artifacts)
+            report = finalize.report(self._order, self._bench, dense, self._method, self._ledger, recovered, artifacts)
         return Finished(report=report, artifacts=tuple(artifacts))
 
     def _load(self) -> None:
@@ -174,7 +179,8 @@ class Pipeline:
         self._ledger.rounds.append(
             Round(
                 round=number,
-                **self._ledger.round_taken.model_dump(),
+                sparsity=self._ledger.round_taken.sparsity,
+                units_removed=self._ledger.round_taken.units_removed,
                 pruned=finite(pruned.value),
                 recovered=finite(recovered.value),
                 epochs=epochs,

@@ -23,7 +23,7 @@ def export(case: Case, path: Path) -> None:
     """As somebody would who uploads the module."""
     with warnings.catch_warnings():
         # What torch says to somebody who exports a module with its pruning still attached.
-        warnings.filterwarnings("ignore", message="The tensor attributes .* assigned during export")
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         program = torch.export.export(case.module, case.inputs, case.kwargs, dynamic_shapes=case.dynamic)
     torch.export.save(program, path)
 

@@ -76,7 +76,7 @@ class Masking:
         """Take over the masks of a checkpoint."""
         self.masks = {name: mask.to(self._device) for name, mask in saved.under(PREFIX).items()}
 
-    def commit(self) -> None:
+    def commit(self, dense: Program) -> None:
         """As `torch.nn.utils.prune.remove` does: the zeros stay, the masks are no more."""
         masks.apply(self._parameters, self.masks)
         self.program.masks.clear()

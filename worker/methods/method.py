@@ -48,8 +48,11 @@ class Method(Protocol):
     def restore(self, saved: Checkpoint) -> None:
         """Bring `program` and `masks` back to the shapes of a checkpoint; the program's numbers are set afterwards."""
 
-    def commit(self) -> None:
-        """Make permanent what was taken, and check it; raises JobFailed where that shows a mistake."""
+    def commit(self, dense: Program) -> None:
+        """Make permanent what was taken, and check it against the upload, which is not changed.
+
+        Raises JobFailed where that shows a mistake.
+        """
 
     def findings(self) -> dict[str, Any]:
         """The fields of the report that only this method fills. Asked for once `commit` is done."""

@@ -1,0 +1,170 @@
+"""Taking whole units: channels, neurons and heads go out of tensors and literals; a smaller dense network is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.errors import ProofFailed, SurgeryFailed
+from secateur.removal import choose_groups, count_macs, count_parameters, kept_per_part, require_reachable, select
+from secateur.report import Frozen, Macs, Proof, UnitCount
+from secateur.spec.structured import PruneUnits
+from worker.bench import Bench
+from worker.checkpoint import Checkpoint
+from worker.ledger import Taken
+from worker.methods.anatomy import Anatomy, Gone
+from worker.methods.method import Note
+from worker.methods.resizing import copy_numbers, graft, put_back, resized
+from worker.program.program import Program
+from worker.pruning import masks
+from worker.pruning.cut import Cut
+from worker.pruning.masks import Masks
+from worker.pruning.proof import prove
+from worker.pruning.schedules import amounts
+from worker.recovery.memory import memory_errors
+from worker.recovery.state import TrainState
+
+PREFIX = "removed"
+CLOSED_MAX = 4
+"""How many nodes that surgery cannot follow may be left alone before a job is given up."""
+
+
+class Removal:
+    """Smaller programs that are cut out of the uploaded one, round by round.
+
+    Between two rounds the trained numbers go back into the whole tensors, and the next units are chosen there; what is
+    gone stays gone. The last cut that is planned is tried and proved before anything is trained, and what is handed
+    over is proved again.
+    """
+
+    program: Program
+    masks: Masks
+    """Those that arrived with the upload: their zeros stay zeros in what is left."""
+
+    def __init__(self, program: Program, bench: Bench, note: Note) -> None:
+        """Raises NothingPrunable, NothingMatches, TargetUnreachable, SurgeryFailed."""
+        assert isinstance(bench.spec.prune, PruneUnits)
+        self._prune, self._bench, self._note = bench.spec.prune, bench, note
+        schedule, amount = self._prune.schedule, self._prune.target.amount
+        self._plan = amounts(self._prune.rounds, amount, curve=getattr(schedule, "curve", "one_shot"))
+        self._anatomy, self._last = self._examined(program)
+        self._gone: Gone = {}
+        self._cut = self._before = self._anatomy.cut(self._gone)
+        self.program = program.to(bench.device)
+        self.masks = program.masks
+
+    @contextmanager
+    def at_once(self) -> Iterator[Program]:
+        """A program of its own, proved. Raises ProofFailed."""
+        network = self._anatomy.operated(self._last)
+        self._proved(self.program, self._last, network)
+        yield network.to(self._bench.device)
+
+    def prune(self, number: int) -> Taken:
+        """Choose on the whole tensors as they were trained, and cut anew."""
+        if number > 1:
+            put_back(self.program, self._cut, self._anatomy.whole)
+        known = self._anatomy.known
+        gone = select(known, self._prune, self._scores(self._anatomy, self._cut), self._plan[number - 1], self._gone)
+        if gone == self._gone:
+            self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
+        self._take(gone)
+        kept, counts = kept_per_part(known, gone), self._counts()
+        return Taken(
+            units_removed=1 - sum(count.after for count in counts) / sum(count.before for count in counts),
+            parameters=count_parameters(known, kept),
+            macs=count_macs(known, kept),
+        )
+
+    def carried(self, state: TrainState) -> TrainState:
+        """The memory of what is left: entry by entry it does not depend on what is gone."""
+        return resized(state, self._before, self._cut, self._anatomy.whole)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Which units of each group are gone."""
+        return {f"{PREFIX}/{group}": torch.tensor(sorted(units)) for group, units in self._gone.items() if units}
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Cut the same units out of the upload again."""
+        self._take({group: frozenset(units.tolist()) for group, units in saved.under(PREFIX).items()})
+
+    def commit(self, dense: Program) -> None:
+        """Prove that the program which is handed over computes what the uploaded graph does without the removed units.
+
+        Both have the trained numbers; what was removed has the uploaded ones again, so that its effect can be seen.
+        Raises ProofFailed.
+        """
+        masks.apply(dict(self.program.named_parameters()), self.masks)
+        self.program.masks.clear()
+        trained = dense.copy()
+        graft(self.program, self._cut, trained)
+        copy_numbers(trained, self._anatomy.whole)
+        self._proof = self._proved(trained, self._cut, self.program)
+        if self._proof.effect <= self._proof.tolerance:
+            self._note("What was removed has no effect on the outputs: that the proof holds says little.")
+
+    def findings(self) -> dict[str, Any]:
+        """What is smaller, what could not be made smaller and why, and the proof."""
+        known = self._anatomy.known
+        dense, pruned = (count_macs(known, kept_per_part(known, gone)) for gone in ({}, self._gone))
+        return {
+            "macs": Macs(dense=dense, pruned=pruned),
+            "units": self._counts(),
+            "frozen": tuple(Frozen(**found.model_dump()) for found in known.frozen),
+            "proof": self._proof,
+        }
+
+    def _examined(self, program: Program) -> tuple[Anatomy, Cut]:
+        """The labelled program, and the cut of the final amount on it, which surgery can follow."""
+        closed: set[str] = set()
+        while True:
+            anatomy = Anatomy(program, closed)
+            scores = self._scores(anatomy, anatomy.cut({}))
+            require_reachable(anatomy.known, self._prune, scores)
+            last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
+            try:
+                anatomy.operated(last)
+                return anatomy, last
+            except SurgeryFailed as error:
+                node = error.context.get("node")
+                if not isinstance(node, str) or node in closed or len(closed) == CLOSED_MAX:
+                    raise
+                closed.add(node)
+                self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
+
+    def _scores(self, anatomy: Anatomy, cut: Cut) -> list[list[float]]:
+        return anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut)
+
+    def _take(self, gone: Gone) -> None:
+        del self.program  # before the next one takes memory
+        self._gone, self._before, self._cut = gone, self._cut, self._anatomy.cut(gone)
+        self.program = self._anatomy.operated(self._cut).to(self._bench.device)
+        self.masks = self.program.masks
+
+    def _proved(self, whole: Program, cut: Cut, network: Program) -> Proof:
+        with memory_errors():
+            proof = prove(whole, self._anatomy.labelling, cut, network)
+        if not proof.holds:
+            raise ProofFailed(
+                f"The outputs of the pruned network differ by {proof.max_relative_error:.2g} of the largest from those "
+                f"of the uploaded one without the removed units; at most {proof.tolerance:.2g} would be rounding.",
+                proof=proof.model_dump(mode="json"),
+            )
+        return proof
+
+    def _counts(self) -> tuple[UnitCount, ...]:
+        known = self._anatomy.known
+        groups = [known.groups[index] for index in choose_groups(known, self._prune)]
+        return tuple(
+            UnitCount(
+                group=group.name,
+                kind=group.kind,
+                before=group.size,
+                after=group.size - len(self._gone.get(group.name, ())),
+            )
+            for group in groups
+        )
