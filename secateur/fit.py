@@ -16,17 +16,13 @@ from secateur.errors import (
     NothingPrunable,
     TargetUnreachable,
 )
-from secateur.forecast import chosen_layers
 from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, TensorInfo
-from secateur.removal import require_reachable
-from secateur.removal.scores import stored_scores
+from secateur.prunable import escaped, prunable
 from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
 from secateur.spec.finalize import Latency
-from secateur.spec.structured import Groups, PruneUnits
 from secateur.spec.task import Classification
-from secateur.spec.weights import Layers, PruneWeights
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
@@ -66,7 +62,7 @@ def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple
         _output(spec, model),
         (finding for pointer, name in roles for finding in _dataset(pointer, spec, model, datasets[name])),
         _split(spec.data, datasets),
-        _prune(spec.prune, model),
+        prunable(spec.prune, model),
         _latency(spec, model),
     )
     return tuple(islice(found, FINDINGS_SHOWN))
@@ -87,7 +83,7 @@ def _mapping(data: Data, model: ModelInspection) -> Iterator[Finding]:
     for name in data.inputs:
         if name not in names:
             message = f"The model has no input {name!r}; it has {_listed(names)}."
-            yield _finding(DataMismatch.code, f"/data/inputs/{_escaped(name)}", message)
+            yield _finding(DataMismatch.code, f"/data/inputs/{escaped(name)}", message)
 
 
 def _output(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
@@ -231,30 +227,6 @@ def _split(data: Data, datasets: Datasets) -> Iterator[Finding]:
         yield _finding(DataMismatch.code, "/data/validation", message)
 
 
-def _prune(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterator[Finding]:
-    try:
-        if isinstance(prune, PruneWeights):
-            chosen_layers(prune.layers, model)
-        elif model.units is None:
-            message = "The model was inspected before Secateur could remove whole units; upload it again."
-            yield _finding(InvalidSpec.code, "/model", message)
-        else:
-            require_reachable(model.units, prune, stored_scores(model.units, prune))
-    except NothingMatches as error:
-        yield _finding(error.code, _where(prune.layers, error.context.get("pattern")), error.message)
-    except NothingPrunable as error:
-        yield _finding(error.code, "/prune/granularity", f"{error.message} {error.remedy}")
-    except TargetUnreachable as error:
-        yield _finding(error.code, "/prune/target/amount", f"{error.message} {error.remedy}")
-
-
-def _where(layers: Layers | Groups, pattern: str | None) -> str:
-    for field, patterns in (("include", layers.include), ("exclude", layers.exclude)):
-        if pattern in patterns:
-            return f"/prune/layers/{field}/{patterns.index(pattern)}"
-    return "/prune/layers" if pattern is None else f"/prune/layers/override/{_escaped(pattern)}"
-
-
 def _latency(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
     """Batch sizes that the model does not take; of the usual ones the worker leaves out what does not fit."""
     batch, latency = model.batch, spec.finalize.latency
@@ -284,10 +256,6 @@ def _mismatch(pointer: str, array: ArrayInfo, found: str, tensor: TensorInfo, ex
 
 def _less_one(shape: Sequence[int | str]) -> tuple[int | str, ...]:
     return tuple(shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else tuple(shape)
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _listed(names: Iterable[str]) -> str:

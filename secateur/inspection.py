@@ -70,7 +70,7 @@ class ModelInspection(Record):
     state_bytes: int = Field(description="Bytes of all parameters and buffers.")
     layers: tuple[Layer, ...] = Field(description="What weight pruning can prune.")
     units: ModelUnits | None = Field(
-        default=None, description="What structured pruning can remove. null: inspected before there was any."
+        default=None, description="What structured pruning can remove. null: not known; the notes may say why."
     )
     tied: tuple[tuple[str, ...], ...] = Field(default=(), description="Groups of names that share one tensor.")
     masked: tuple[str, ...] = Field(

@@ -135,10 +135,10 @@ def test_a_target_out_of_reach() -> None:
     assert found(spec(target={"kind": "macs", "amount": 0.5}, max_amount=0.5), MODEL) == ()
 
 
-def test_a_model_from_before_there_were_units() -> None:
+def test_a_model_whose_units_are_not_known() -> None:
     code, pointer, message = only(found(spec(), MODEL.model_copy(update={"units": None})))
-    assert (code, pointer) == ("invalid_spec", "/model")
-    assert "upload it again" in message
+    assert (code, pointer) == ("invalid_spec", "/prune/granularity")
+    assert "Upload it again, or ask for granularity weight" in message
 
 
 @pytest.mark.parametrize(
