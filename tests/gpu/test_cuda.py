@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.worker.jobs import checkpoints, digests, export, order, run
 from tests.worker.networks import CASES
-from tests.worker.test_pipeline import export, order, run
 from worker.program.reader import read
 
 pytestmark = [
@@ -37,7 +37,26 @@ def test_the_whole_job_runs_on_cuda(tmp_path: Path) -> None:
     wanted = order(tmp_path, CASES["flatten, fixed batch"](), device="cuda:0")
     report = run(wanted).report
     assert report.sparsity.zeros == round(0.6 * report.sparsity.total)
-    assert all(row.device.startswith("cuda") for row in report.latency)
+    assert all(row.device == torch.cuda.get_device_name() for row in report.latency)
+
+
+def test_units_are_cut_and_proved_on_cuda_and_a_resumed_job_writes_the_same_bytes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    case = CASES["torch's pruning attached"]()
+    adamw = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 8, "epochs_per_round": 1, "epochs": 1,
+             "optimizer": {"kind": "adamw"}, "reset_optimizer": False}  # fmt: skip
+    half = {"granularity": "unit", "target": {"kind": "macs", "amount": 0.5}}
+    spec = {"prune": half | {"schedule": {"kind": "iterative", "rounds": 3}}, "recover": adamw, "finalize": {}}
+    whole = order(tmp_path, case, spec=spec, device="cuda:0", checkpoint_every_s=1e-6)
+    kept = checkpoints(whole, tmp_path)
+    for path, digest in kept[3:8:2]:
+        changes = {"checkpoint": str(path), "checkpoint_sha256": digest, "attempt": 2, "device": "cuda:0"}
+        resumed = order(tmp_path, case, spec=spec, **changes)
+        report = run(resumed).report
+        assert digests(resumed) == digests(whole)
+        assert report.proof is not None
+        assert report.proof.holds
+        assert all(row.device == torch.cuda.get_device_name() for row in report.latency)
 
 
 def test_an_artifact_made_on_cuda_runs_on_the_cpu(tmp_path: Path) -> None:
