@@ -59,7 +59,7 @@ class Case:
     def exported(self) -> torch.export.ExportedProgram:
         """The net as its user would export it."""
         dims: dict[str, Any] = {"batch": torch.export.Dim("batch", min=1, max=64)}
-        dims |= {name: torch.export.Dim(name, min=2, max=64) for axes in self.varying for name in axes.values()}
+        dims |= {name: torch.export.Dim(name, min=3, max=64) for axes in self.varying for name in axes.values()}
         varying = self.varying or ({},) * len(self.inputs)
         sizes = tuple({0: dims["batch"], **{axis: dims[name] for axis, name in axes.items()}} for axes in varying)
         module = self.redrawn()

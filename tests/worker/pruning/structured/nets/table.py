@@ -8,11 +8,12 @@ from tests.worker.pruning.structured.nets import (
     attention,
     convolutions,
     frozen,
+    mixtures,
     movement,
     sharing,
     statistics,
     transformers,
 )
 
-ROOMS = (arithmetic, attention, convolutions, frozen, movement, sharing, statistics, transformers)
+ROOMS = (arithmetic, attention, convolutions, frozen, mixtures, movement, sharing, statistics, transformers)
 CASES: dict[str, Case] = {name: case for room in ROOMS for name, case in room.CASES.items()}
