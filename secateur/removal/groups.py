@@ -22,18 +22,23 @@ def choose_groups(units: ModelUnits, prune: PruneUnits) -> list[int]:
 
     Raises:
         NothingPrunable: The model has no unit of this granularity.
-        NothingMatches: A pattern matches no group of this granularity, or nothing at all is left.
+        NothingMatches: An `include` pattern matches no group of this granularity, an `exclude` pattern no group at all,
+            or nothing is left.
     """
     there = [index for index, group in enumerate(units.groups) if prune.granularity in ("unit", group.kind)]
     if not there:
         raise NothingPrunable(_none(units, prune.granularity), remedy=_remedy(units))
-    names = list(dict.fromkeys(name for index in there for name in units.groups[index].births))
-    wanted = matched(prune.layers.include, names, "include", f"weight that {prune.granularity}s are born on")
-    unwanted = matched(prune.layers.exclude, names, "exclude", f"weight that {prune.granularity}s are born on")
+    births = _births(units.groups[index] for index in there)
+    wanted = matched(prune.layers.include, births, "include", f"weight that {prune.granularity}s are born on")
+    unwanted = matched(prune.layers.exclude, _births(units.groups), "exclude", "weight that units are born on")
     chosen = [index for index in there if _born_on(units.groups[index], wanted, unwanted)]
     if not chosen:
         raise NothingMatches(_excluded(prune.layers, units, there), remedy="Exclude less, or include more.")
     return chosen
+
+
+def _births(groups: Iterable[UnitGroup]) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group.births))
 
 
 def _born_on(group: UnitGroup, wanted: set[str], unwanted: set[str]) -> bool:
@@ -62,8 +67,8 @@ def _remedy(units: ModelUnits) -> str:
 def _excluded(layers: Groups, units: ModelUnits, there: Sequence[int]) -> str:
     births = [units.groups[index].births[0] for index in there]
     return (
-        f"prune.layers leaves nothing to prune: every one of the {len(there)} group(s) is born on a weight that is "
-        f"excluded ({_listed(layers.exclude)}). There are: {named(births)}."
+        f"prune.layers leaves nothing to prune: every included group is born on a weight that is excluded "
+        f"({_listed(layers.exclude)}). There are: {named(births)}."
     )
 
 

@@ -183,12 +183,19 @@ def test_only_what_is_chosen_goes() -> None:
     assert {name: len(gone) for name, gone in excluded.items()} == {"layers.3.weight": 4}
 
 
-@pytest.mark.parametrize("field", ["include", "exclude"])
-def test_a_pattern_that_matches_no_unit_is_named_with_what_there_is(field: str) -> None:
+@pytest.mark.parametrize(("field", "pattern"), [("include", "layers.1.*"), ("exclude", "typo.*")])
+def test_a_pattern_that_matches_no_unit_is_named_with_what_there_is(field: str, pattern: str) -> None:
     chain = Chain([[8], [12], [4]])
-    with pytest.raises(NothingMatches, match=r"'layers\.1\.\*'.*layers\.0\.weight, skips\.0\.weight") as caught:
-        select(chain.units, asked(granularity="channel", layers={field: ["layers.1.*"]}), chain.scores, 0.5)
-    assert caught.value.context["pattern"] == "layers.1.*"
+    with pytest.raises(NothingMatches, match=r"layers\.0\.weight, skips\.0\.weight") as caught:
+        select(chain.units, asked(granularity="channel", layers={field: [pattern]}), chain.scores, 0.5)
+    assert f"{pattern!r} matches no weight" in caught.value.message
+    assert caught.value.context["pattern"] == pattern
+
+
+def test_units_of_another_kind_may_be_excluded() -> None:
+    chain = Chain([[8], [12], [4]])
+    gone = select(chain.units, asked(granularity="channel", layers={"exclude": ["layers.1.*"]}), chain.scores, 0.5)
+    assert sorted(gone) == ["layers.0.weight"]
 
 
 def test_nothing_left_is_refused() -> None:
