@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -57,13 +58,16 @@ class Belongings:
             numbers = there[line.entries].astype(np.float64)
             for other, length in enumerate(lengths):
                 if other != axis:
-                    numbers *= length - (self._met(line, other, there) if other in self._shared(axis) else 0)
+                    numbers *= length - (self._met(line, other, there) if other in self._shared[axis] else 0)
             yield line, numbers
 
-    def _shared(self, axis: int) -> list[int]:
-        """The axes before this one with a label of it."""
-        ours = self.lines[axis]
-        return [other for other, line in enumerate(self.lines[:axis]) if line and ours and _meet(line, ours)]
+    @cached_property
+    def _shared(self) -> list[list[int]]:
+        """For each axis those before it that have a label of it."""
+        return [
+            [other for other, line in enumerate(self.lines[:axis]) if line and ours and _meet(line, ours)]
+            for axis, ours in enumerate(self.lines)
+        ]
 
     def _met(self, line: Line, other: int, there: Flags) -> Reals:
         """How often the label at each index of a line lies on another axis, where it is there."""
@@ -75,7 +79,7 @@ class Belongings:
 
     def _fresh(self, powers: Tensor, axis: int, start: int) -> Tensor:
         """The same with zeros for entries that an axis before has counted for the same label."""
-        for other in self._shared(axis):
+        for other in self._shared[axis]:
             powers = powers * (self._spread(axis, powers, start) != self._spread(other, powers, start))
         return powers
 

@@ -122,3 +122,23 @@ def test_what_nothing_gives_birth_to_is_named_by_its_axis(find: Find) -> None:
     found = find(Scaled(), [torch.randn(2, 5)])
     assert names(found) == {"scale:0": ("neuron", 6)}
     assert found.group("scale:0").births == ("scale",)
+
+
+def test_weights_that_are_computed_bear_the_names_of_their_parameters(find: Find) -> None:
+    class Computed(nn.Module):
+        """Two weights side by side, and one of weight normalization: a direction and lengths."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.upper, self.lower = nn.Parameter(torch.randn(4, 5)), nn.Parameter(torch.randn(3, 5))
+            self.inner = nn.utils.parametrizations.weight_norm(nn.Linear(7, 6))
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = nn.functional.linear(x, torch.cat([self.upper, self.lower]))
+            return self.head(torch.relu(self.inner(torch.relu(x))))
+
+    found = find(Computed(), [torch.randn(2, 5)])
+    direction = "inner.parametrizations.weight.original1"
+    assert names(found) == {"upper": ("neuron", 4), "lower": ("neuron", 3), direction: ("neuron", 6)}
+    assert found.group(direction).births == (direction,)
