@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -48,6 +48,18 @@ class Plane:
         """The plane repeated along axes of size 1."""
         return Plane(self.tensor.expand(shape))
 
+    def reshape(self, shape: tuple[int, ...]) -> Plane:
+        """The same labels in the same order, in another shape; only axes that vary are ever written out."""
+        cut, sizes = list(self.tensor.shape), list(shape)
+        for ours, theirs in _blocks(self.tensor.shape, shape):
+            if not self.axes.intersection(ours):
+                for axis in ours:
+                    cut[axis] = 1
+                for axis in theirs:
+                    sizes[axis] = 1
+        core = self.tensor[tuple(slice(0, size) for size in cut)]
+        return Plane(core.reshape(sizes).expand(shape))
+
     def equals(self, other: Plane) -> bool:
         """Whether two planes of one space vary along the same axes and say the same there."""
         if self.axes != other.axes:
@@ -66,6 +78,20 @@ def along_axis(labels: Tensor, axis: int, shape: tuple[int, ...]) -> Plane:
     return Plane(labels.view(sizes).expand(shape))
 
 
+def _blocks(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[range, range]]:
+    """The shortest runs of axes of two shapes that hold as many entries as each other."""
+    start, end = [0, 0], [0, 0]
+    sizes = (before, after)
+    while any(end[side] < len(sizes[side]) for side in (0, 1)):
+        held = [1, 1]
+        start = list(end)
+        while end == start or held[0] != held[1]:
+            side = 0 if (held[0] <= held[1] and end[0] < len(before)) or end[1] == len(after) else 1
+            held[side] *= sizes[side][end[side]]
+            end[side] += 1
+        yield range(start[0], end[0]), range(start[1], end[1])
+
+
 def varying(tensor: Tensor) -> frozenset[int]:
     """The axes along which memory moves."""
     sizes, strides = tensor.shape, tensor.stride()
@@ -77,9 +103,14 @@ def _compressed(tensor: Tensor) -> Tensor:
 
     Two neighbours are compared before the whole axis is: most axes that vary do so from the first step.
     """
-    for axis in sorted(varying(tensor)):
-        if torch.equal(tensor.select(axis, 0), tensor.select(axis, 1)):
-            first = tensor.narrow(axis, 0, 1)
-            if tensor.size(axis) == 2 or bool((tensor == first).all()):
-                tensor = first.expand(tensor.shape)
-    return tensor
+    core = tensor
+    for axis in range(tensor.dim()):
+        if tensor.stride(axis) == 0 and tensor.size(axis) > 1:
+            core = core.narrow(axis, 0, 1)
+    constant = False
+    for axis in sorted(varying(core)):
+        if torch.equal(core.select(axis, 0), core.select(axis, 1)):
+            first = core.narrow(axis, 0, 1)
+            if core.size(axis) == 2 or bool((core == first).all()):
+                core, constant = first, True
+    return core.expand(tensor.shape) if constant else tensor

@@ -37,3 +37,13 @@ def test_a_line_of_labels_lies_along_its_axis() -> None:
     assert plane.along(1).tolist() == [4, 5, 6]
     assert torch.equal(plane.tensor[1, :, 1], torch.tensor([4, 5, 6]))
     assert plane.tensor.untyped_storage().nbytes() == 3 * 8
+
+
+SHAPES = [(2, 3, 4), (6, 4), (2, 12), (24,), (2, 3, 2, 2), (4, 6), (1, 24), (2, 1, 3, 4, 1), (3, 8), (8, 3)]
+
+
+@given(st.sampled_from(SHAPES), st.sampled_from(SHAPES), st.sets(st.integers(0, 4)))
+def test_reshaping_a_plane_is_reshaping_its_labels(before, after, varying) -> None:
+    cut = [size if axis in varying else 1 for axis, size in enumerate(before)]
+    labels = torch.arange(torch.tensor(cut).prod()).view(cut).expand(before)
+    assert torch.equal(Plane(labels).reshape(after).tensor, labels.reshape(after))

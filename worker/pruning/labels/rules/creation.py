@@ -37,7 +37,13 @@ def repeat(tracer: Tracer, node: fx.Node) -> Result:
     source: Any = node.args[0]
     times: Any = node.args[1]
     counts = evaluated(times, tracer.values.of)
-    return _repeated(tracer, node, times, [Plane(plane.tensor.repeat(*counts)) for plane in tracer.planes(source)])
+    shape = tracer.shape(node)
+    ahead = len(shape) - len(tracer.shape(source))
+    planes = []
+    for plane in tracer.planes(source):
+        along = [count if axis - ahead in plane.axes else 1 for axis, count in enumerate(counts)]
+        planes.append(Plane(plane.core.repeat(along).expand(shape)))
+    return _repeated(tracer, node, times, planes)
 
 
 def expand_as(tracer: Tracer, node: fx.Node) -> Result:

@@ -43,9 +43,12 @@ def index(tracer: Tracer, node: fx.Node) -> Result:
     axes = frozenset(axis for axis, given in enumerate(indices) if given is not None)
     if any(tracer.values.of[given].dtype == torch.bool for given in indices if given is not None):
         return _by_mask(tracer, node, source)
-    places = [None if given is None else torch.zeros(tracer.shape(given), dtype=torch.int64) for given in indices]
+    rank = max(len(tracer.shape(given)) for given in indices if given is not None)
+    first = torch.zeros((1,) * rank, dtype=torch.int64)
+    places = [None if given is None else first for given in indices]
+    shape = tracer.shape(node)
     planes = tracer.all_across(source, axes, INDEXED)
-    return [Plane(torch.ops.aten.index.Tensor(plane.tensor, places)) for plane in planes]
+    return [Plane(torch.ops.aten.index.Tensor(plane.core, places).expand(shape)) for plane in planes]
 
 
 def _by_mask(tracer: Tracer, node: fx.Node, source: fx.Node) -> Result:

@@ -15,17 +15,24 @@ from worker.pruning.labels.spelling import argument, evaluated, out_of_place
 from worker.pruning.labels.tracer import Result, Rule, Tracer, letters
 
 MOVES = words("""
-    adjoint atleast_1d atleast_2d atleast_3d channel_shuffle chunk diagonal flatten flip fliplr flipud mH mT movedim
-    narrow native_channel_shuffle numpy_T permute pixel_shuffle pixel_unshuffle ravel rot90 select split squeeze t
-    tensor_split transpose unbind unflatten unsqueeze view
+    adjoint atleast_1d atleast_2d atleast_3d channel_shuffle chunk diagonal flip fliplr flipud mH mT movedim narrow
+    native_channel_shuffle numpy_T permute pixel_shuffle pixel_unshuffle rot90 select split squeeze t tensor_split
+    transpose unbind unsqueeze
 """)
+RESHAPES = words("flatten ravel unflatten view")
+
+
+def reshape(tracer: Tracer, node: fx.Node) -> Result:
+    """The same entries in the same order, in another shape."""
+    if node.target is torch.ops.aten.view.dtype:
+        return tracer.unknown(node)
+    shape = tracer.shape(node)
+    return [plane.reshape(shape) for plane in tracer.planes(node.args[0])]
 
 
 def move(tracer: Tracer, node: fx.Node) -> Result:
     """The same call on each plane of the operand."""
     assert isinstance(node.target, OpOverload)
-    if node.target is torch.ops.aten.view.dtype:
-        return tracer.unknown(node)
     call: Callable[..., Any] = out_of_place(node.target)
     source: Any = node.args[0]
     known = tracer.values.of
@@ -63,7 +70,7 @@ def reshaped_as(tracer: Tracer, node: fx.Node) -> Result:
     like: Any = node.args[1]
     shape = tracer.shape(node)
     axes = letters(len(shape))
-    planes = tracer.book.settle(Plane(plane.tensor.reshape(shape)) for plane in tracer.planes(source))
+    planes = tracer.book.settle(plane.reshape(shape) for plane in tracer.planes(source))
     operand = tracer.operand(like, axes)
     return tracer.contract([tracer.operand(node, axes, planes), operand], axes, shape)
 
@@ -85,6 +92,7 @@ STRIDED = "a slice with a step along the units"
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(MOVES, move),
+    **dict.fromkeys(RESHAPES, reshape),
     "getitem": item,
     "slice": part,
     "reshape_as": reshaped_as,
