@@ -49,13 +49,13 @@ class Reference(fx.Interpreter):
             self._outputs = {name: self.env[given] for name, given in self._named.items()}
         restricted = self._restricted(n)
         result = super().run_node(n) if restricted is None else restricted
+        if restricted is not None:
+            self.restricted[n.name] = None
         axes = self._cut.items(self._labelled[n])
         if all(kept is None for item in axes for kept in item):
             return result
         if restricted is None:
             self.plain.add(n.name)
-        else:
-            self.restricted[n.name] = None
         if isinstance(result, Tensor):
             return self._silenced(n, result, axes[0])
         return type(result)(self._silenced(n, item, kept) for item, kept in zip(result, axes, strict=True))

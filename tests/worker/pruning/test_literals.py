@@ -160,6 +160,14 @@ LITERALS = {
     "repeat": Literal(
         "repeat", "repeats", [["n", 9]], SOME, _after(lambda net, x: x + net.w.repeat(x.shape[0], 12)), _vector(w=(1,))
     ),
+    "repeat_interleave": Literal(
+        "repeat_interleave",
+        "output_size",
+        [18],
+        SOME,
+        _after(lambda net, x: aten.repeat_interleave.self_int(x, 2, 1, output_size=24)),
+        lambda: _dense() | {"b": nn.Linear(24, 4)},
+    ),
     "zeros": Literal("zeros", "size", [["n", 9]], SOME, _after(lambda net, x: x * torch.zeros(x.shape).exp()), _dense),
     "ones": Literal("ones", "size", [["n", 9]], SOME, _after(lambda net, x: x + torch.ones(x.shape)), _dense),
     "full": Literal("full", "size", [["n", 9]], SOME, _after(lambda net, x: x + torch.full(x.shape, 0.5)), _dense),
@@ -179,7 +187,7 @@ LITERALS = {
     "narrow": Literal(
         "narrow",
         "length",
-        [3],
+        [4],
         SOME,
         _after(lambda net, x: x.narrow(1, 2, 5)),
         lambda: _dense() | {"b": nn.Linear(5, 4)},

@@ -43,6 +43,12 @@ def repeat(site: Site) -> None:
     site.call[name] = repeats
 
 
+def repeat_interleave(site: Site) -> None:
+    """The size of the output, where it is told ahead."""
+    if isinstance(site.call["output_size"], int):
+        site.call["output_size"] = site.cut.shape(site.node)[site.axis()]
+
+
 def _inferred(site: Site, given: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
     result: list[Any] = []
     free = all(entry != -1 for entry in given)
@@ -72,5 +78,6 @@ SHAPES: dict[str, Rewrite] = {
     "unflatten": unflatten,
     **dict.fromkeys(("expand", "expand_copy", "broadcast_to"), expand),
     **dict.fromkeys(("repeat", "tile"), repeat),
+    "repeat_interleave": repeat_interleave,
     **dict.fromkeys(("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"), create),
 }

@@ -1,0 +1,470 @@
+"""The proof holds for what is right, notices what is wrong, and says what it could not see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from tests.worker.pruning.cutting import EXAMPLES, Net, Removed, cut_of, program_of
+from worker.program.program import BATCH, Program
+from worker.pruning import footprint
+from worker.pruning.cut import part
+from worker.pruning.labels.labelling import label
+from worker.pruning.precision import default_precision, in_precision
+from worker.pruning.proof import batch_sizes, difference, gather_evidence, prove
+from worker.pruning.surgery.operate import operate
+from worker.pruning.survivors import crossed, statistic
+
+aten = torch.ops.aten
+GONE = (0, 3, 7)
+SOME: Removed = {"a.weight:0": GONE}
+KEPT = torch.tensor([index not in GONE for index in range(12)])
+
+
+def _dense(function: Callable[..., Any] | None = None, **parts: Any) -> Program:
+    torch.manual_seed(0)
+    layers = {"a": nn.Linear(5, 12), "b": nn.Linear(12, 4), **parts}
+    return program_of(Net(function or (lambda net, x: net.b(net.a(x).relu())), **layers), torch.randn(EXAMPLES, 5))
+
+
+def _proved(program: Program, removed: Removed = SOME, **settings: Any) -> Any:
+    lab, cut = cut_of(program, removed)
+    return prove(program, lab, cut, operate(lab, cut), **settings)
+
+
+# --- what holds ------------------------------------------------------------------------------------------------------
+
+
+def test_a_right_program_holds_and_has_an_effect() -> None:
+    found = _proved(_dense())
+    assert found.holds
+    assert found.tolerance == 1e-9
+    assert found.max_relative_error < 1e-14
+    assert found.effect > 0.01
+    assert found.nodes_plain == 5  # two parameters of `a`, the columns of `b`, the product and the activation
+    assert found.nodes_restricted == ()
+
+
+def test_nothing_removed_holds_without_effect() -> None:
+    found = _proved(_dense(), {})
+    assert (found.holds, found.max_relative_error, found.effect, found.nodes_plain) == (True, 0.0, 0.0, 0)
+
+
+def test_the_same_proof_comes_twice() -> None:
+    assert _proved(_dense()) == _proved(_dense())
+
+
+def test_programs_and_the_default_dtype_stay_as_they_are() -> None:
+    program = _dense()
+    lab, cut = cut_of(program, SOME)
+    sliced = operate(lab, cut)
+    before = [str(one.module.graph) for one in (program, lab.program, sliced)]
+    prove(program, lab, cut, sliced, dtype=torch.float64)
+    assert torch.get_default_dtype() == torch.float32
+    assert [str(one.module.graph) for one in (program, lab.program, sliced)] == before
+    assert {value.dtype for one in (program, lab.program, sliced) for value in one.module.parameters()} == {
+        torch.float32
+    }
+
+
+def _write_to_part(net: Net, x: Tensor) -> Tensor:
+    z = torch.zeros(x.shape[0], 12)
+    z[:, :6] = net.a(x)[:, 6:].relu()
+    z[:, 6:].add_(net.a(x)[:, :6])
+    return net.b(z)
+
+
+def _write_through_view(net: Net, x: Tensor) -> Tensor:
+    y = net.a(x)
+    halves = y.view(-1, 12)[:, 4:]
+    halves.mul_(2.0)
+    F.dropout(y, 0.5, False).add_(1.0)
+    return net.b(y)
+
+
+def _broken_where_removed(net: Net, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return net.b(y / y.abs())
+
+
+def _log_of_removed(net: Net, x: Tensor) -> Tensor:
+    return net.b((net.a(x).square() * net.w).log().mul_(0.1))
+
+
+def _expanded(net: Net, x: Tensor) -> Tensor:
+    return net.b(net.a(x)) + (net.a(x) * net.w[:1].expand(12)).sum(1, keepdim=True)
+
+
+TRICKY: dict[str, Callable[..., Tensor]] = {
+    "slices are assigned": _write_to_part,
+    "a view is written to": _write_through_view,
+    "zero by zero": _broken_where_removed,
+    "the logarithm of zero": _log_of_removed,
+    "an expanded weight": _expanded,
+}
+
+
+@pytest.mark.parametrize("name", TRICKY)
+def test_silence_survives_views_writes_and_nan(name: str) -> None:
+    found = _proved(_dense(TRICKY[name], w=nn.Parameter(torch.rand(12) + 0.5)), dtype=torch.float64)
+    assert found.holds, found
+    assert found.effect > 0.01
+
+
+def test_outputs_of_every_kind_are_compared() -> None:
+    def function(net: Net, x: Tensor) -> dict[str, Any]:
+        scores = net.b(net.a(x).relu())
+        return {"scores": (scores, scores.argmax(1)), "positive": scores > 0, "same": x}
+
+    program = _dense(function)
+    lab, cut = cut_of(program, SOME)
+    sliced = operate(lab, cut)
+    evidence = gather_evidence(program, lab, cut, sliced, torch.float64)
+    assert [list(given) for given in evidence.reference] == [["scores.0", "scores.1", "positive", "same"]] * 2
+    assert prove(program, lab, cut, sliced).holds
+
+
+def _folded(net: Net, x: Tensor) -> Tensor:
+    batch = x.shape[0]
+    heads = net.a(x).reshape(batch * 3, 1, 4)
+    return net.b(F.conv1d(heads, net.w, padding=1).relu().reshape(batch, 12))
+
+
+def test_units_folded_into_the_batch_are_found_at_any_batch() -> None:
+    program = _dense(_folded, w=nn.Parameter(torch.randn(1, 1, 3)))
+    found = _proved(program, {"a.weight:0": (4, 5, 6, 7)}, dtype=torch.float64)
+    assert found.holds, found
+    assert found.effect > 0.01
+
+
+# --- what does not ---------------------------------------------------------------------------------------------------
+
+
+def _spoiled(change: Callable[[Program], None]) -> Any:
+    program = _dense()
+    lab, cut = cut_of(program, SOME)
+    sliced = operate(lab, cut)
+    change(sliced)
+    return prove(program, lab, cut, sliced)
+
+
+def _wrong_order(sliced: Program) -> None:
+    weight = sliced.module.get_parameter("a.weight")
+    weight.data = weight.data.flip(0)
+
+
+def _not_a_number(sliced: Program) -> None:
+    sliced.module.get_parameter("b.bias").data[0] = math.nan
+
+
+def _slightly_off(sliced: Program) -> None:
+    sliced.module.get_parameter("b.bias").data[0] += 1e-5
+
+
+@pytest.mark.parametrize("change", [_wrong_order, _not_a_number, _slightly_off])
+def test_a_wrong_program_does_not_hold(change: Callable[[Program], None]) -> None:
+    found = _spoiled(change)
+    assert not found.holds
+    assert found.max_relative_error > found.tolerance
+
+
+def test_outputs_that_are_not_finite_do_not_hold_even_where_all_agree() -> None:
+    found = _proved(_dense(lambda net, x: net.b(net.a(x).relu()) / 0.0))
+    assert not found.holds
+    assert found.max_relative_error == math.inf
+
+
+def test_a_labelled_program_that_is_not_the_upload_does_not_hold() -> None:
+    order = torch.randperm(12)
+    program = _dense(lambda net, x: net.b(torch.index_select(net.a(x), 1, net.order).relu()), order=order)
+    lab, cut = cut_of(program, {})
+    assert prove(program, lab, cut, operate(lab, cut)).max_relative_error == 0.0
+    for name, buffer in lab.program.module.named_buffers():
+        assert buffer.shape == (12,), name
+        buffer.copy_(buffer.roll(1))
+    assert not prove(program, lab, cut, operate(lab, cut)).holds
+
+
+# --- sabotage --------------------------------------------------------------------------------------------------------
+
+
+def _attention() -> Program:
+    torch.manual_seed(0)
+    parts: dict[str, nn.Module] = {title: nn.Linear(8, 12) for title in "qkv"} | {"b": nn.Linear(12, 5)}
+
+    def function(net: Net, x: Tensor) -> Tensor:
+        q, k, v = (layer(x).unflatten(-1, (4, 3)).transpose(1, 2) for layer in (net.q, net.k, net.v))
+        return net.b(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    return program_of(Net(function, **parts), torch.randn(EXAMPLES, 6, 8))
+
+
+def _perceptron() -> Program:
+    parts = {"a": nn.Linear(5, 12), "n": nn.LayerNorm(12), "m": nn.Linear(12, 10), "b": nn.Linear(10, 4)}
+    torch.manual_seed(0)
+    for parameter in parts["n"].parameters():
+        nn.init.normal_(parameter)
+    return program_of(
+        Net(lambda net, x: net.b(net.m(F.gelu(net.n(net.a(x)))).tanh()), **parts),
+        torch.randn(EXAMPLES, 5),
+    )
+
+
+def _wrong(kept: Tensor, generator: torch.Generator) -> Tensor:
+    """Other indices, as many."""
+    while True:
+        wrong = kept[torch.randperm(len(kept), generator=generator)]
+        if not torch.equal(wrong, kept):
+            return wrong
+
+
+SABOTAGED: dict[str, tuple[Callable[[], Program], Removed, set[str]]] = {
+    "attention": (_attention, {"q.weight:0": (3, 10)}, {"k.bias"}),
+    "perceptron": (_perceptron, {"a.weight:0": (0, 3, 7, 9), "m.weight:0": (1, 2, 8)}, set()),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGED)
+def test_wrong_indices_of_any_parameter_are_noticed_unless_they_change_nothing(name: str) -> None:
+    """The bias of the keys adds the same to all scores of a query: softmax does not see it, whichever it is."""
+    make, removed, without_effect = SABOTAGED[name]
+    program = make()
+    lab, cut = cut_of(program, removed)
+    right = operate(lab, cut)
+    generator = torch.Generator().manual_seed(0)
+    missed = set()
+    for title, parameter in program.named_parameters():
+        for axis, kept in enumerate(cut.tensor(title)):
+            for _ in range(4 if kept is not None else 0):
+                assert kept is not None
+                axes = list(cut.tensor(title))
+                axes[axis] = _wrong(kept, generator)
+                sliced = right.copy()
+                sliced.module.get_parameter(title).data = part(parameter.detach(), tuple(axes)).clone()
+                if prove(program, lab, cut, sliced).holds:
+                    missed.add(title)
+                    _assert_same(sliced, right)
+    assert missed == without_effect
+
+
+def _assert_same(ours: Program, theirs: Program) -> None:
+    (given,) = ours.example(7, seed=11)
+    torch.testing.assert_close(ours(given), theirs(given), rtol=1e-5, atol=1e-6)
+
+
+# --- statistics over survivors ---------------------------------------------------------------------------------------
+
+
+def _defined(called: Any, given: Mapping[str, Any], kept: tuple[Tensor | None, ...]) -> Any:
+    known = {argument.name: argument.default_value for argument in called._schema.arguments} | given
+    title = called._schema.name.removeprefix("aten::")
+    axes = crossed(title, known, kept)
+    return statistic(title, called, known, kept, axes) if axes else None
+
+
+def _image(seed: int = 0) -> Tensor:
+    return torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+NORMS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
+    "layer_norm": (aten.layer_norm.default, {"normalized_shape": [12]}, {"normalized_shape": [9]}),
+    "native_layer_norm": (
+        aten.native_layer_norm.default,
+        {"normalized_shape": [12], "eps": 1e-3},
+        {"normalized_shape": [9], "eps": 1e-3},
+    ),
+    "rms_norm": (aten.rms_norm.default, {"normalized_shape": [12]}, {"normalized_shape": [9]}),
+    "_fused_rms_norm": (
+        aten._fused_rms_norm.default,
+        {"normalized_shape": [12], "eps": 1e-3},
+        {"normalized_shape": [9], "eps": 1e-3},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_survivors_are_those_of_a_smaller_operator(name: str) -> None:
+    called, given, smaller = NORMS[name]
+    x, weight = _image().transpose(1, 2), _image(1)[0, :, 0]
+    bias = {"bias": _image(2)[0, :, 0]} if "layer" in name else {}
+    ours = _defined(called, {"input": x, "weight": weight, **bias, **given}, (None, None, KEPT))
+    cut_bias = {title: value[KEPT] for title, value in bias.items()}
+    theirs = called(**{"input": x[..., KEPT], "weight": weight[KEPT], **cut_bias, **smaller})
+    ours, theirs = ((value,) if isinstance(value, Tensor) else value for value in (ours, theirs))
+    torch.testing.assert_close(ours[0][..., KEPT], theirs[0])
+    torch.testing.assert_close(tuple(ours[1:]), tuple(theirs[1:]))
+
+
+def test_a_group_norm_counts_what_is_left_of_each_group() -> None:
+    x, ones = _image(), torch.ones(12, dtype=torch.float64)
+    ours = _defined(
+        aten.group_norm.default, {"input": x, "num_groups": 2, "weight": ones, "bias": ones}, (None, KEPT, None)
+    )
+    for half in (slice(0, 6), slice(6, 12)):
+        left = x[:, half][:, KEPT[half]]
+        normal = (left - left.mean((1, 2), keepdim=True)) / (left.var((1, 2), correction=0, keepdim=True) + 1e-5).sqrt()
+        torch.testing.assert_close(ours[:, half][:, KEPT[half]], normal + 1)
+
+
+def test_groups_that_go_whole_leave_the_statistics_of_the_others() -> None:
+    kept = torch.arange(12) > 3
+    given = {"input": _image(), "num_groups": 3}
+    assert _defined(aten.group_norm.default, given, (None, kept, None)) is None
+
+
+def test_statistics_of_the_batch_run_over_what_is_left_of_other_axes() -> None:
+    x = _image().transpose(0, 1)[None, :, :, 0].transpose(1, 2)  # (1, 2, 12)
+    given = {"input": x, "training": True, "eps": 1e-5, "momentum": 0.0, "cudnn_enabled": False}
+    given |= {"weight": None, "bias": None, "running_mean": None, "running_var": None}
+    ours = _defined(aten.batch_norm.default, given, (None, None, KEPT))
+    theirs = F.batch_norm(x[..., KEPT], None, None, training=True)
+    torch.testing.assert_close(ours[..., KEPT], theirs)
+    assert _defined(aten.batch_norm.default, given, (None, KEPT[:2], None)) is None
+
+
+REDUCED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "mean": (aten.mean.dim, {"dim": [1], "keepdim": False}),
+    "mean of all": (aten.mean.default, {}),
+    "var": (aten.var.correction, {"dim": [1, 2], "correction": 1}),
+    "var_mean": (aten.var_mean.correction, {"dim": [-2], "correction": 0, "keepdim": True}),
+    "std": (aten.std.correction, {"dim": [1]}),
+    "amax": (aten.amax.default, {"dim": [1]}),
+    "amin": (aten.amin.default, {"dim": []}),
+    "prod": (aten.prod.dim_int, {"dim": 1}),
+    "logsumexp": (aten.logsumexp.default, {"dim": [1]}),
+    "max of all": (aten.max.default, {}),
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_reductions_run_over_survivors(name: str) -> None:
+    called, given = REDUCED[name]
+    silent = _image() * KEPT[:, None]
+    torch.testing.assert_close(
+        _defined(called, {"self": silent, **given}, (None, KEPT, None)), called(self=_image()[:, KEPT], **given)
+    )
+
+
+def test_softmax_puts_survivors_back() -> None:
+    ours = _defined(aten.softmax.int, {"self": _image(), "dim": 1}, (None, KEPT, None))
+    torch.testing.assert_close(ours[:, KEPT], _image()[:, KEPT].softmax(1))
+    assert not ours[:, ~KEPT].any()
+
+
+@pytest.mark.parametrize(
+    ("called", "given"),
+    [
+        (aten.mean.dim, {"dim": [2]}),
+        (aten.sum.dim_IntList, {"dim": [1]}),
+        (aten.max.other, {"other": _image(3)}),
+        (aten.layer_norm.default, {"normalized_shape": [3]}),
+    ],
+)
+def test_what_does_not_cross_is_left_alone(called: Any, given: dict[str, Any]) -> None:
+    key = "input" if called is aten.layer_norm.default else "self"
+    assert _defined(called, {key: _image(), **given}, (None, KEPT, None)) is None
+
+
+def test_the_report_names_the_nodes_with_restricted_statistics() -> None:
+    program = _dense(lambda net, x: net.b(net.n(net.a(x))) * net.a(x).mean(1, keepdim=True), n=nn.LayerNorm(12))
+    found = _proved(program)
+    assert found.holds
+    assert found.nodes_restricted == ("layer_norm_default", "mean_dim")
+
+
+# --- precision, sizes and memory -------------------------------------------------------------------------------------
+
+
+def test_literal_dtypes_follow_and_the_default_comes_back() -> None:
+    def function(net: Net, x: Tensor) -> Tensor:
+        steps = torch.arange(0, 1, 1 / 12)
+        wide = net.a(x).to(torch.float32).half().to(torch.bfloat16)
+        return net.b((wide + steps + torch.ones(12, dtype=torch.float32)).float().softmax(1, dtype=torch.float32))
+
+    program = _dense(function)
+    (given,) = program.example(3)
+    with default_precision(torch.float64), torch.no_grad():
+        exact = in_precision(program, torch.float64)
+        recorder = _Dtypes(exact.module)
+        recorder.run(given.double())
+    assert recorder.seen == {torch.float64}
+    assert exact.inputs[0].dtype == torch.float64
+    assert torch.get_default_dtype() == torch.float32
+    assert "float32" not in str(exact.module.graph)
+
+
+class _Dtypes(fx.Interpreter):
+    """Notes the dtypes of all floating tensors."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seen: set[torch.dtype] = set()
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor) and result.is_floating_point():
+            self.seen.add(result.dtype)
+        return result
+
+
+def test_the_default_dtype_comes_back_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), default_precision(torch.float64):
+        _ = 1 / 0
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_ties_and_integers_survive_the_change_of_precision() -> None:
+    shared = nn.Linear(12, 12)
+    program = _dense(
+        lambda net, x: net.b(net.n(net.m(net.a(x)))[:, net.order]), m=shared, n=shared, order=torch.arange(12)
+    )
+    exact = in_precision(program, torch.float64)
+    assert exact.ties() == program.ties() != ()
+    assert exact.module.get_buffer("order").dtype == torch.int64
+    assert exact.module.get_parameter("m.weight").dtype == torch.float64
+
+
+def test_float32_is_taken_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = _dense()
+    lab = label(program)
+    # 12 * 5 + 12 + 4 * 12 + 4 parameters; at a batch of 3 the product and the activation, 12 wide, are live together.
+    needed = 2 * (2 * 124 + 3 * 2 * 36) * 8
+    for free, fits in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr(footprint, "free_bytes", lambda free=free: free)
+        assert footprint.fits(lab, torch.float64) == fits
+    found = _proved(program)
+    assert (found.holds, found.tolerance) == (True, 1e-5)
+    assert 0 < found.max_relative_error < 1e-6
+
+
+def test_free_memory_is_what_the_machine_has_or_the_process_may() -> None:
+    assert 1 << 20 < footprint.free_bytes() < 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("bounds", "sizes"),
+    [((1, 64), (2, 3)), ((1, None), (2, 3)), ((2, 2), (2,)), ((1, 2), (2, 1)), ((8, None), (8, 9)), ((1, 1), (1,))],
+)
+def test_two_batches_within_the_bounds(bounds: tuple[int, int | None], sizes: tuple[int, ...]) -> None:
+    program = _dense()
+    known = program.sizes[BATCH]
+    program.sizes[BATCH] = type(known)(bounds[0], bounds[1], known.example)
+    assert batch_sizes(program) == sizes
+
+
+def test_differences_are_relative_to_the_largest() -> None:
+    ones = torch.ones(3)
+    assert difference({"0": ones * 4}, {"0": ones * 5}) == pytest.approx(0.2)
+    assert difference({"0": ones * 0}, {"0": ones * 0}) == 0.0
+    assert difference({"0": torch.tensor([1, 2])}, {"0": torch.tensor([1, 2])}) == 0.0
+    for other in (ones[:2], ones.double(), ones * math.inf, ones * math.nan):
+        assert difference({"0": other}, {"0": ones}) == math.inf
+    assert difference({"0": torch.tensor([1, 2])}, {"0": torch.tensor([1, 3])}) == math.inf
+    assert difference({"1": ones}, {"0": ones}) == math.inf
+    assert difference({"0": ones}, {"0": ones * 0}) == math.inf
