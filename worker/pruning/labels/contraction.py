@@ -32,8 +32,10 @@ class _Side:
     """An operand in the common space: one axis for each letter of all operands."""
 
     planes: list[Plane]
+    axes: frozenset[int]
+    """The axes that it has."""
     full: frozenset[int]
-    """The axes that it has at their whole size, not broadcast."""
+    """Those that it has at their whole size, not broadcast."""
     constant: bool
 
 
@@ -57,8 +59,7 @@ def contract(
     sides = [_aligned(operand, position) for operand in operands]
     if len(sides) > 1:
         for side in sides:
-            if not side.constant:
-                side.planes = [_summed(book, plane, summed) for plane in side.planes]
+            side.planes = [_summed(book, plane, summed) for plane in side.planes]
     gone: set[int] = set()
     for index, one in enumerate(sides):
         for other in sides[index + 1 :]:
@@ -77,7 +78,7 @@ def _aligned(operand: Operand, position: dict[str, int]) -> _Side:
     index = tuple(slice(None) if place in places else None for place in range(len(position)))
     planes = [Plane(plane.tensor.permute(order)[index]) for plane in operand.planes]
     full = frozenset(place for place, size in zip(places, operand.shape, strict=True) if size > 1)
-    return _Side(planes, full, operand.constant)
+    return _Side(planes, frozenset(places), full, operand.constant)
 
 
 def _summed(book: Book, plane: Plane, summed: frozenset[int]) -> Plane:
@@ -99,7 +100,7 @@ def _projected(plane: Plane, order: list[int], shape: tuple[int, ...]) -> Plane:
 
 def _note_heads(sides: list[_Side], left: list[Plane], heads: set[int]) -> None:
     """Units along an axis that two activations share without summing over it."""
-    shared = frozenset.intersection(*(side.full for side in sides if not side.constant))
+    shared = frozenset.intersection(*(side.axes for side in sides if not side.constant))
     for plane in left:
         if plane.axes & shared:
             heads.update(plane.labels().tolist())

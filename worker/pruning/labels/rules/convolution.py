@@ -18,7 +18,6 @@ ALONG = "a convolution along the units"
 INSIDE = "an axis inside the groups of a convolution"
 NO_INPUT = "a grouped convolution whose input has no units"
 NO_WEIGHT = "a grouped convolution whose weight has no units"
-TRANSPOSED = "a grouped transposed convolution with wide groups"
 
 
 @dataclass(frozen=True)
@@ -137,13 +136,18 @@ def _transposed(
     inside: Tensor | None,
     wide: bool,
 ) -> Tensor | None:
+    """The weight is (inputs, outputs of one group): its inputs are the channels, its outputs those of every group."""
+    if channels is None or inputs is None:
+        _freeze(tracer, channels, NO_WEIGHT)
+        _freeze(tracer, inputs, NO_INPUT)
+    else:
+        tracer.book.unite(inputs, channels)
+        of_group = _united(tracer, channels.view(conv.groups, -1), 0 if wide else 1)
+    if wide:
+        return None if inside is None else inside.repeat(conv.groups)
     _freeze(tracer, inside, INSIDE)
-    if wide or channels is None or inputs is None:
-        for labels in (channels, inputs):
-            _freeze(tracer, labels, TRANSPOSED if wide else NO_INPUT)
+    if channels is None or inputs is None:
         return None
-    tracer.book.unite(inputs, channels)
-    of_group = _united(tracer, channels.view(conv.groups, -1), 1)
     return of_group[:, 0].repeat_interleave(conv.result[1] // conv.groups)
 
 
