@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -54,32 +55,28 @@ def product(lengths: Iterable[Term]) -> Term:
     return Term(factor=factor, axes=tuple(axis for axis in axes if axis.parts))
 
 
-class Sum:
-    """A sum of terms, and how much of it goes when units go."""
-
-    def __init__(self, terms: Iterable[Term], sizes: Sequence[int]) -> None:
-        """`sizes` are the numbers of units of all parts."""
-        self._sizes = sizes
-        self._with: list[list[int]] = [[] for _ in sizes]
-        self._terms = list(terms)
-        for index, term in enumerate(self._terms):
-            for part in {part for axis in term.axes for part, _ in axis.parts}:
-                self._with[part].append(index)
-        self._values = [_value(term, sizes) for term in self._terms]
-
-    def whole(self) -> int:
-        """The sum when every unit stays."""
-        return sum(self._values)
-
-    def lost(self, gone: Mapping[int, int]) -> int:
-        """By how much the sum is less when `gone[part]` units of each part are gone."""
-        kept = list(self._sizes)
-        for part, count in gone.items():
-            kept[part] -= count
-        touched = {index for part in gone for index in self._with[part]}
-        return sum(self._values[index] - _value(self._terms[index], kept) for index in touched)
+def whole(terms: Iterable[Term], sizes: Sequence[int]) -> int:
+    """The sum of terms when every unit stays; `sizes` are the numbers of units of all parts."""
+    return sum(term.factor * math.prod(_length(axis, sizes) for axis in term.axes) for term in terms)
 
 
-def _value(term: Term, kept: Sequence[int]) -> int:
-    lengths = (axis.fixed + sum(times * kept[part] for part, times in axis.parts) for axis in term.axes)
-    return term.factor * math.prod(lengths)
+def lost(terms: Iterable[Term], sizes: Sequence[int], gone: Sequence[int], owners: Sequence[int]) -> Counter[int]:
+    """For each owner, by how much the sum of terms is less when `gone[part]` units of each of its parts are gone.
+
+    `owners[part]` is the owner of a part. Each axis of each term is gone through once, however many owners there are.
+    """
+    found: Counter[int] = Counter()
+    for term in terms:
+        lengths = [_length(axis, sizes) for axis in term.axes]
+        shorter: dict[int, list[int]] = {}
+        for at, axis in enumerate(term.axes):
+            for part, times in axis.parts:
+                shorter.setdefault(owners[part], [0] * len(lengths))[at] += times * gone[part]
+        for owner, losses in shorter.items():
+            left = (length - loss for length, loss in zip(lengths, losses, strict=True))
+            found[owner] += term.factor * (math.prod(lengths) - math.prod(left))
+    return found
+
+
+def _length(axis: Axis, kept: Sequence[int]) -> int:
+    return axis.fixed + sum(times * kept[part] for part, times in axis.parts)

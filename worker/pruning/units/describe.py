@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from secateur.units import SCORED_UNITS, FrozenNode, ModelUnits, UnitGroup
+from secateur.units import SCORED_UNITS, FrozenNode, ModelUnits, Term, UnitGroup
 from worker.pruning.labels.labelling import Labelling
-from worker.pruning.units.costs import Sum, macs, parameters
-from worker.pruning.units.groups import NO_GROUP
+from worker.pruning.units.costs import lost, macs, parameters, whole
+from worker.pruning.units.groups import NO_GROUP, Group
 from worker.pruning.units.scores import Kind, score
 from worker.pruning.units.units import Units
 
@@ -21,9 +20,9 @@ def describe(units: Units, lab: Labelling) -> ModelUnits:
     numbers = tuple(parameters(lab, units.lines, units.parts).values())
     products = macs(lab, units.lines, units.parts)
     sizes = [part.size for part in units.parts.all]
-    weights = Sum(numbers, sizes)
+    everything = lost(numbers, sizes, gone=sizes, owners=[0] * len(sizes))[0]
     return ModelUnits(
-        groups=_Groups(units, lab, weights, Sum(products, sizes)).records(),
+        groups=_Groups(units, lab, numbers, products).records(),
         parts=tuple(units.parts.all),
         parameters=numbers,
         macs=products,
@@ -33,7 +32,7 @@ def describe(units: Units, lab: Labelling) -> ModelUnits:
             FrozenNode(node=found.node, why=found.why, parameters=found.parameters, way=found.way)
             for found in lab.frozen
         ),
-        prunable_share=weights.lost(dict(enumerate(sizes))) / max(1, weights.whole()),
+        prunable_share=everything / max(1, whole(numbers, sizes)),
     )
 
 
@@ -43,45 +42,50 @@ class _Groups:
 
     units: Units
     lab: Labelling
-    weights: Sum
-    products: Sum
+    numbers: tuple[Term, ...]
+    products: tuple[Term, ...]
 
     def records(self) -> tuple[UnitGroup, ...]:
-        l1, l2 = self._scores("l1"), self._scores("l2")
-        return tuple(self._record(index, l1[index], l2[index]) for index in range(len(self.units.groups)))
-
-    def _record(self, index: int, l1: list[float], l2: list[float]) -> UnitGroup:
-        group = self.units.groups[index]
-        parts = self._parts[index]
-        of = self.units.parts.of[group.labels].tolist()
-        everything = {part: self.units.parts.all[part].size for part in parts}
-        return UnitGroup(
-            name=group.name,
-            kind=group.kind,
-            size=len(group.labels),
-            births=tuple(group.births),
-            tensors=tuple(self._tensors[index]),
-            share=self.weights.lost(everything) / max(1, self.weights.whole()),
-            parameters_per_unit=_average(self.weights, everything),
-            macs_per_unit=_average(self.products, everything) / self.lab.values.batch,
-            part=tuple(parts) if len(parts) == 1 else tuple(of),
-            l1=tuple(l1),
-            l2=tuple(l2),
+        sizes = [part.size for part in self.units.parts.all]
+        shares = lost(self.numbers, sizes, gone=sizes, owners=[part.group for part in self.units.parts.all])
+        total = max(1, whole(self.numbers, sizes))
+        weights, macs = self._per_unit(self.numbers), self._per_unit(self.products)
+        l1, l2, tensors = self._scores("l1"), self._scores("l2"), self._tensors()
+        return tuple(
+            UnitGroup(
+                name=group.name,
+                kind=group.kind,
+                size=len(group.labels),
+                births=tuple(group.births),
+                tensors=tuple(tensors[index]),
+                share=shares[index] / total,
+                parameters_per_unit=weights[index],
+                macs_per_unit=macs[index] / self.lab.values.batch,
+                part=self._part(group),
+                l1=tuple(l1[index]),
+                l2=tuple(l2[index]),
+            )
+            for index, group in enumerate(self.units.groups)
         )
+
+    def _part(self, group: Group) -> tuple[int, ...]:
+        parts = self.units.parts.of[group.labels].tolist()
+        return tuple(parts) if len(set(parts)) > 1 else (parts[0],)
+
+    def _per_unit(self, terms: tuple[Term, ...]) -> list[float]:
+        """What goes with one unit of each group, on average."""
+        parts = self.units.parts.all
+        single = lost(terms, [part.size for part in parts], gone=[1] * len(parts), owners=range(len(parts)))
+        totals = [0] * len(self.units.groups)
+        for index, part in enumerate(parts):
+            totals[part.group] += part.size * single[index]
+        return [total / len(group.labels) for total, group in zip(totals, self.units.groups, strict=True)]
 
     def _scores(self, kind: Kind) -> list[list[float]]:
         if sum(len(group.labels) for group in self.units.groups) > SCORED_UNITS:
             return [[] for _ in self.units.groups]
         return score(self.units, self.lab, kind)
 
-    @cached_property
-    def _parts(self) -> dict[int, list[int]]:
-        found = defaultdict(list)
-        for index, part in enumerate(self.units.parts.all):
-            found[part.group].append(index)
-        return found
-
-    @cached_property
     def _tensors(self) -> dict[int, list[str]]:
         """`name:axis` of every parameter and buffer that carries units of a group."""
         found: dict[int, list[str]] = defaultdict(list)
@@ -92,8 +96,3 @@ class _Groups:
                         if index != NO_GROUP:
                             found[int(index)].append(f"{node.target}:{axis}")
         return found
-
-
-def _average(costs: Sum, sizes: dict[int, int]) -> float:
-    """What goes with one unit, over all units of some parts."""
-    return sum(size * costs.lost({part: 1}) for part, size in sizes.items()) / sum(sizes.values())

@@ -132,6 +132,24 @@ def test_recurrent_layers_count_every_matrix_at_every_step(find: Find) -> None:
     assert count_macs(units, full(units)) == 7 * 4 * 6 * (5 + 6 + 6 + 6)
 
 
+@pytest.mark.parametrize("name", ["channel shuffle as views", "split in unequal pieces", "grouped queries, expanded"])
+def test_what_a_unit_costs_is_what_goes_with_it(name: str) -> None:
+    units = subject(name).described
+    whole = full(units)
+    for index, group in enumerate(units.groups):
+        alone = [group.part[at] if len(group.part) > 1 else group.part[0] for at in range(group.size)]
+        for count, told in ((count_parameters, group.parameters_per_unit), (count_macs, group.macs_per_unit)):
+            lost = [
+                count(units, whole) - count(units, [size - (at == part) for at, size in enumerate(whole)])
+                for part in alone
+            ]
+            assert told == pytest.approx(sum(lost) / group.size)
+        left = [0 if part.group == index else part.size for part in units.parts]
+        assert group.share == pytest.approx(1 - count_parameters(units, left) / count_parameters(units, whole))
+    bare = count_parameters(units, [0] * len(whole))
+    assert units.prunable_share == pytest.approx(1 - bare / count_parameters(units, whole))
+
+
 def test_a_tied_parameter_counts_once_and_an_unused_one_counts(find: Find) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
