@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -82,6 +83,7 @@ class Task:
         return networks.NETWORKS[self.images, self.network]()
 
 
+@cache
 def _digest(module: ModuleType, more: str = "") -> str:
     source = Path(module.__file__ or "").read_bytes()
     return hashlib.sha256(source + more.encode()).hexdigest()[:8]
