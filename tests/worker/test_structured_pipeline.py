@@ -104,9 +104,14 @@ def macs(program: torch.export.ExportedProgram, case: Case) -> int:
     return counter.get_total_flops() // 2 // 2
 
 
-@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
-    ("kind", "schedule"), [("units", ONE_SHOT), ("parameters", ITERATIVE), ("macs", ONE_SHOT), ("macs", ITERATIVE)]
+    ("network", "kind", "schedule"),
+    [
+        ("cnn", "units", ONE_SHOT),
+        ("cnn", "macs", ITERATIVE),
+        ("transformer", "parameters", ITERATIVE),
+        ("transformer", "macs", ONE_SHOT),
+    ],
 )
 def test_what_is_asked_for_is_gone_and_the_rest_is_proved(
     network: str, kind: str, schedule: dict[str, Any], tmp_path: Path
@@ -176,12 +181,11 @@ def test_every_round_takes_more_and_says_how_much(tmp_path: Path) -> None:
     assert told[-1]["units_removed"] == pytest.approx(gone(report)["units"])
 
 
-@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
-    "recover",
+    ("network", "recover"),
     [
-        {"optimizer": {"kind": "sgd"}, "reset_optimizer": True},
-        {"optimizer": {"kind": "adamw"}, "reset_optimizer": False, "learning_rate": 0.01},
+        ("cnn", {"optimizer": {"kind": "sgd"}, "reset_optimizer": True}),
+        ("transformer", {"optimizer": {"kind": "adamw"}, "reset_optimizer": False, "learning_rate": 0.01}),
     ],
     ids=["sgd, reset", "adamw, kept"],
 )
@@ -206,12 +210,12 @@ def test_a_job_resumed_from_any_checkpoint_writes_the_same_bytes(
 
 
 def test_without_training_a_job_resumes_too(tmp_path: Path) -> None:
-    whole = order(tmp_path, cnn(), spec=spec(recover={"kind": "none"}))
-    for path, digest in checkpoints(whole, tmp_path):
-        changes = {"checkpoint": str(path), "checkpoint_sha256": digest}
-        resumed = order(tmp_path, cnn(), spec=spec(recover={"kind": "none"}), attempt=2, **changes)
-        run(resumed)
-        assert digests(resumed) == digests(whole)
+    case, idle = cnn(), spec(recover={"kind": "none"})
+    whole = order(tmp_path, case, spec=idle)
+    (path, digest), *_ = checkpoints(whole, tmp_path)
+    resumed = order(tmp_path, case, spec=idle, checkpoint=str(path), checkpoint_sha256=digest, attempt=2)
+    run(resumed)
+    assert digests(resumed) == digests(whole)
 
 
 def test_a_paused_job_ends_the_same(tmp_path: Path) -> None:
@@ -323,13 +327,17 @@ def test_only_what_is_asked_for_is_cut(tmp_path: Path) -> None:
 
 
 def test_masks_that_arrive_keep_their_zeros_on_what_is_left(tmp_path: Path) -> None:
+    """The rows that are left have zeros where they had them, and nowhere else, after training."""
     case = cnn()
     prune.l1_unstructured(case.module.get_submodule("wide"), "weight", amount=0.5)
-    wanted = order(tmp_path, case, spec=spec())
+    wanted = order(tmp_path, case, spec=spec(layers={"include": ["wide.*"]}))
+
     report = run(wanted).report
-    weight = artifact(wanted).state_dict["wide.weight"]
+
     assert report.proof is not None
     assert report.proof.holds
-    zeros = int((weight == 0).sum())
-    assert 0 < zeros < weight.numel()
-    assert weight.shape[0] == next(group.after for group in report.units if group.before == 12)
+    assert any(each.best_epoch for each in report.rounds), "no training was handed over"
+    weight, mask = artifact(wanted).state_dict["wide.weight"], case.module.state_dict()["wide.weight_mask"]
+    assert weight.shape == (6, 8, 3, 3)
+    rows = {row.flatten().bool().numpy().tobytes() for row in mask}
+    assert all((row != 0).flatten().numpy().tobytes() in rows for row in weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
 from worker.methods.anatomy import Anatomy, Gone
 from worker.methods.method import Note
-from worker.methods.resizing import copy_numbers, graft, put_back, resized
+from worker.methods.resizing import copy_numbers, graft, let_go, put_back, resized
 from worker.program.program import Program
 from worker.pruning import masks
 from worker.pruning.cut import Cut
@@ -63,6 +64,7 @@ class Removal:
         network = self._anatomy.operated(self._last)
         self._proved(self.program, self._last, network)
         yield network.to(self._bench.device)
+        let_go(network)
 
     def prune(self, number: int) -> Taken:
         """Choose on the whole tensors as they were trained, and cut anew."""
@@ -140,7 +142,7 @@ class Removal:
         return anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut)
 
     def _take(self, gone: Gone) -> None:
-        del self.program  # before the next one takes memory
+        let_go(self.program)
         self._gone, self._before, self._cut = gone, self._cut, self._anatomy.cut(gone)
         self.program = self._anatomy.operated(self._cut).to(self._bench.device)
         self.masks = self.program.masks
@@ -148,6 +150,7 @@ class Removal:
     def _proved(self, whole: Program, cut: Cut, network: Program) -> Proof:
         with memory_errors():
             proof = prove(whole, self._anatomy.labelling, cut, network)
+            gc.collect()  # four copies of programs, which refer to themselves
         if not proof.holds:
             raise ProofFailed(
                 f"The outputs of the pruned network differ by {proof.max_relative_error:.2g} of the largest from those "

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from secateur.report import REMOVED_NOTE, ZEROS_NOTE
 from worker.reports import size
 from worker.reports.size import gzip_bytes, measure_size
 
@@ -37,6 +38,16 @@ def test_zeros_shrink_the_compressed_size_and_nothing_else() -> None:
     assert found.dense_bytes == sum(tensor.nbytes for tensor in pruned.values())
     assert found.gzip_bytes["pruned"] < 0.2 * found.gzip_bytes["dense"]
     assert found.artifacts == {"model.pt2": 7}
+
+
+def test_smaller_tensors_are_counted_on_both_sides() -> None:
+    dense = tensors()
+    pruned = {**dense, "weight": dense["weight"][:300, ::2].contiguous()}
+    found = measure_size(dense, pruned, ["weight", "half"], {})
+    assert (found.dense_parameters, found.parameters) == (700 * 500 + 120, 300 * 250 + 120)
+    assert found.dense_bytes - found.pruned_bytes == 4 * (700 * 500 - 300 * 250)
+    assert found.note == REMOVED_NOTE
+    assert measure_size(dense, dense, ["weight"], {}).note == ZEROS_NOTE
 
 
 def test_a_tied_tensor_counts_once() -> None:
