@@ -198,6 +198,29 @@ def test_movement_with_old_literals_is_caught_before_anything_runs(
         operate(lab, cut)
 
 
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "reshape_as": lambda x: x.unsqueeze(2).reshape_as(x),
+    "view_as": lambda x: x.unsqueeze(1).view_as(x) * 2,
+    "expand_as": lambda x: x + x.sum(1, keepdim=True).expand_as(x),
+    "flip": lambda x: x.flip(1) + x,
+    "repeat_interleave": lambda x: x.repeat_interleave(2, 1)[:, ::2],
+    "roll": lambda x: x.roll(2, 1),
+    "a constant of the graph": lambda x: x[:, torch.tensor([3, 0, 5, 1, 4, 2])],
+    "unbind": lambda x: torch.stack(x.unsqueeze(2).expand(-1, -1, 2).unbind(2)).sum(0),
+    "chunks": lambda x: torch.cat([piece.unsqueeze(0) for piece in x.chunk(2, 1)], 0).sum(0).repeat(1, 2),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_movement_that_needs_no_new_literal_passes_the_check(name: str) -> None:
+    program = _gathering(lambda net, x: net.b(PLAIN[name](net.a(x)).relu()))
+    lab, cut = cut_of(program, {"a.weight:0": (1,)})
+    sliced = operate(lab, cut)
+    assert sliced.module.get_parameter("a.weight").shape[0] < 6
+    assert prove(program, lab, cut, sliced).holds
+    export(sliced)
+
+
 def test_movement_to_the_wrong_place_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     program = _gathering(lambda net, x: net.b(MOVES["index_select"](net.a(x)).relu()))
     lab, cut = cut_of(program, {"a.weight:0": (0, 2)})
