@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-ZOO_INSTALLED := $(VENV)/.zoo-installed
+ZOO_INSTALLED := $(VENV)/zoo/.installed
 SOURCES := secateur store app worker tests examples benchmarks
 
 .DEFAULT_GOAL := help
@@ -60,12 +60,13 @@ bench-structured: $(INSTALLED) ## half of the MACs, beside Torch-Pruning's; 20 m
 	$(BIN)/python -m benchmarks.structured
 
 zoo: $(ZOO_INSTALLED) ## prune half of every model of torchvision, timm and transformers; ZOO='timm/*' for a part
-	$(BIN)/python -m benchmarks.zoo --only "$(or $(ZOO),*)"
+	PYTHONPATH=$(VENV)/zoo $(BIN)/python -m benchmarks.zoo --only "$(or $(ZOO),*)"
 
-# With their own needs left out: those would bring another torch, with CUDA.
+# In a folder of their own, and without what they ask for: they would bring another torch, and transformers, which the
+# tests use, would take a torchvision that lacks its compiled half.
 $(ZOO_INSTALLED): $(INSTALLED)
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[zoo]'
-	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt --no-deps torchvision timm
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt --no-deps --upgrade --target $(@D) torchvision timm
 	@touch $@
 
 clean: ## remove the environment and all caches; data in var/ stays

@@ -28,12 +28,12 @@ def main(options: argparse.Namespace) -> int:
     """Try what has not been tried, write the page, and judge; the exit code."""
     results, code, expected = Results(options.results), revision(ROOT), expected_units()
     names = catalogue(options.only)
-    stale = {name for name in names if options.again or _is_stale(results.rows.get(name), code, options.keep)}
-    rows = [Row(name, revision=code, expected=expected.get(name, 0)) for name in names if name in stale]
+    stale = [name for name in names if options.again or _is_stale(results.rows.get(name), code, options.keep)]
+    rows = [Row(name, revision=code, expected=expected.get(name, 0)) for name in stale]
     limits = Limits(options.timeout, options.memory, options.threads)
     run_trials(rows, limits, options.jobs, lambda row: _done(results, row))
     known = [row for name in catalogue() if (row := results.rows.get(name)) is not None]
-    PAGE.write_text(page(known, len(catalogue())), encoding="utf8")
+    options.page.write_text(page(known, len(catalogue())), encoding="utf8")
     return int(any(results.rows[name].verdict == FAILS for name in names))
 
 
@@ -49,12 +49,13 @@ def _done(results: Results, row: Row) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Structured pruning of every model of the zoo.")
-    parser.add_argument("--only", default="*", help="a glob of names, such as 'timm/*'")
+    parser.add_argument("--only", default="*", help="globs of names, such as 'timm/* */vit*'")
     parser.add_argument("--again", action="store_true", help="also those that are known")
     parser.add_argument("--keep", action="store_true", help="keep what passed with other code")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     parser.add_argument("--timeout", type=float, default=1200, help="seconds for each")
     parser.add_argument("--memory", type=int, default=20_000, help="MiB for each")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where rows are kept")
+    parser.add_argument("--page", type=Path, default=PAGE, help="what is written")
     sys.exit(main(parser.parse_args()))

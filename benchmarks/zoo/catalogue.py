@@ -10,7 +10,8 @@ from benchmarks.zoo.torchvision_models import torchvision_models
 from benchmarks.zoo.transformers_models import transformers_models
 
 
-def catalogue(pattern: str = "*") -> dict[str, Build]:
-    """The builders whose names match a glob; small models of each library need nothing of the others."""
+def catalogue(patterns: str = "*") -> dict[str, Build]:
+    """The builders whose names match globs, which spaces separate, in the order of these."""
     builders = {**transformers_models(), **torchvision_models(), **timm_models()}
-    return {name: build for name, build in builders.items() if fnmatchcase(name, pattern)}
+    matching = (name for pattern in patterns.split() for name in builders if fnmatchcase(name, pattern))
+    return {name: builders[name] for name in matching}

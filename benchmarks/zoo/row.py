@@ -64,7 +64,8 @@ class Row:
 
 def read_row(text: str) -> Row:
     """The row in a line of JSON."""
-    return Row(**json.loads(text))
+    known = json.loads(text)
+    return Row(**{**known, "parameters": tuple(known["parameters"]), "macs": tuple(known["macs"])})
 
 
 def revision(root: Path) -> str:

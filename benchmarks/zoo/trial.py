@@ -157,7 +157,7 @@ def check_outputs(outputs: Sequence[Tensor], dense: Sequence[Tensor]) -> None:
     """Raises a Finding for outputs of other shapes than the dense ones, not finite, or the same for all examples."""
     if [output.shape for output in outputs] != [output.shape for output in dense]:
         raise Finding(f"the outputs have the shapes {[tuple(output.shape) for output in outputs]}")
-    for output in outputs:
+    for output in (output.detach() for output in outputs):
         if not bool(output.isfinite().all()):
             raise Finding("an output is not finite")
         if output.is_floating_point() and not float(output.std(0).max()) > SPREAD_MIN * float(output.abs().max()):
