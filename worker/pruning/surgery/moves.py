@@ -25,6 +25,9 @@ MOVES = frozenset(
     )
 )
 
+EXACT = 1 << 24
+"""Whole numbers below this are exact in float32."""
+
 
 def check_move(node: fx.Node, written: fx.Node, cut: Cut, draft: Draft) -> None:
     """Raises SurgeryFailed where the rewritten node does not give the surviving entries of what the node gave.
@@ -36,11 +39,12 @@ def check_move(node: fx.Node, written: fx.Node, cut: Cut, draft: Draft) -> None:
     if spelled(node) not in MOVES or not isinstance(operand, fx.Node):
         return
     shape, kept = tuple(cut.lab.values.of[operand].shape), cut.kept(operand)
-    before, after = _known_before(node, cut), _known_after(node, written, cut, draft)
+    before = ChainMap(cut.lab.values.real, cut.lab.values.of)
+    after = _known_after(node, written, cut, draft)
     for axis, size in enumerate(shape):
         if size == 1:
             continue
-        places = torch.arange(1, size + 1, dtype=torch.float64)
+        places = torch.arange(1, size + 1, dtype=torch.float32 if size < EXACT else torch.float64)
         old = _run(node, _spread(places, axis, shape), before)
         new = _run(node, _spread(part(places, kept[axis : axis + 1]), axis, shape_left(shape, kept)), after, written)
         if not all(_same(*pair) for pair in zip(old, cut.items(node), new, strict=True)):
@@ -54,10 +58,6 @@ def check_move(node: fx.Node, written: fx.Node, cut: Cut, draft: Draft) -> None:
 def _spread(places: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     """The coordinates along one axis in a given shape, at no cost of memory."""
     return places.view([-1 if axis == other else 1 for other in range(len(shape))]).expand(shape)
-
-
-def _known_before(node: fx.Node, cut: Cut) -> Mapping[fx.Node, Any]:
-    return ChainMap(cut.lab.values.real, cut.lab.values.of)
 
 
 def _known_after(node: fx.Node, written: fx.Node, cut: Cut, draft: Draft) -> Mapping[fx.Node, Any]:
