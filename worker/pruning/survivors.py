@@ -33,9 +33,6 @@ def statistic(called: str, target: OpOverload, given: Given, kept: Axes, axes: f
     return DEFINITIONS.get(called, _of_part)(target, given, over)
 
 
-# --- along which axes ------------------------------------------------------------------------------------------------
-
-
 def _named(given: Given, kept: Axes) -> frozenset[int]:
     dims = given.get("dim")
     if "other" in given:
@@ -60,9 +57,6 @@ def _ragged_groups(given: Given, kept: Axes) -> frozenset[int]:
 def _all_but_channels(given: Given, kept: Axes) -> frozenset[int]:
     measured = given["training"] or given["running_mean"] is None
     return frozenset(range(len(kept))) - {1} if measured else frozenset()
-
-
-# --- what they give --------------------------------------------------------------------------------------------------
 
 
 def _of_part(target: OpOverload, given: Given, over: Axes) -> Any:

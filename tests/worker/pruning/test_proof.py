@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.worker.pruning.cutting import EXAMPLES, Net, Removed, cut_of, program_of
@@ -16,10 +16,8 @@ from worker.program.program import BATCH, Program
 from worker.pruning import footprint
 from worker.pruning.cut import part
 from worker.pruning.labels.labelling import label
-from worker.pruning.precision import default_precision, in_precision
 from worker.pruning.proof import batch_sizes, difference, gather_evidence, prove
 from worker.pruning.surgery.operate import operate
-from worker.pruning.survivors import crossed, statistic
 
 aten = torch.ops.aten
 GONE = (0, 3, 7)
@@ -36,9 +34,6 @@ def _dense(function: Callable[..., Any] | None = None, **parts: Any) -> Program:
 def _proved(program: Program, removed: Removed = SOME, **settings: Any) -> Any:
     lab, cut = cut_of(program, removed)
     return prove(program, lab, cut, operate(lab, cut), **settings)
-
-
-# --- what holds ------------------------------------------------------------------------------------------------------
 
 
 def test_a_right_program_holds_and_has_an_effect() -> None:
@@ -143,9 +138,6 @@ def test_units_folded_into_the_batch_are_found_at_any_batch() -> None:
     assert found.effect > 0.01
 
 
-# --- what does not ---------------------------------------------------------------------------------------------------
-
-
 def _spoiled(change: Callable[[Program], None]) -> Any:
     program = _dense()
     lab, cut = cut_of(program, SOME)
@@ -189,9 +181,6 @@ def test_a_labelled_program_that_is_not_the_upload_does_not_hold() -> None:
         assert buffer.shape == (12,), name
         buffer.copy_(buffer.roll(1))
     assert not prove(program, lab, cut, operate(lab, cut)).holds
-
-
-# --- sabotage --------------------------------------------------------------------------------------------------------
 
 
 def _attention() -> Program:
@@ -258,176 +247,11 @@ def _assert_same(ours: Program, theirs: Program) -> None:
     torch.testing.assert_close(ours(given), theirs(given), rtol=1e-5, atol=1e-6)
 
 
-# --- statistics over survivors ---------------------------------------------------------------------------------------
-
-
-def _defined(called: Any, given: Mapping[str, Any], kept: tuple[Tensor | None, ...]) -> Any:
-    known = {argument.name: argument.default_value for argument in called._schema.arguments} | given
-    title = called._schema.name.removeprefix("aten::")
-    axes = crossed(title, known, kept)
-    return statistic(title, called, known, kept, axes) if axes else None
-
-
-def _image(seed: int = 0) -> Tensor:
-    return torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-NORMS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
-    "layer_norm": (aten.layer_norm.default, {"normalized_shape": [12]}, {"normalized_shape": [9]}),
-    "native_layer_norm": (
-        aten.native_layer_norm.default,
-        {"normalized_shape": [12], "eps": 1e-3},
-        {"normalized_shape": [9], "eps": 1e-3},
-    ),
-    "rms_norm": (aten.rms_norm.default, {"normalized_shape": [12]}, {"normalized_shape": [9]}),
-    "_fused_rms_norm": (
-        aten._fused_rms_norm.default,
-        {"normalized_shape": [12], "eps": 1e-3},
-        {"normalized_shape": [9], "eps": 1e-3},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", NORMS)
-def test_norms_of_survivors_are_those_of_a_smaller_operator(name: str) -> None:
-    called, given, smaller = NORMS[name]
-    x, weight = _image().transpose(1, 2), _image(1)[0, :, 0]
-    bias = {"bias": _image(2)[0, :, 0]} if "layer" in name else {}
-    ours = _defined(called, {"input": x, "weight": weight, **bias, **given}, (None, None, KEPT))
-    cut_bias = {title: value[KEPT] for title, value in bias.items()}
-    theirs = called(**{"input": x[..., KEPT], "weight": weight[KEPT], **cut_bias, **smaller})
-    ours, theirs = ((value,) if isinstance(value, Tensor) else value for value in (ours, theirs))
-    torch.testing.assert_close(ours[0][..., KEPT], theirs[0])
-    torch.testing.assert_close(tuple(ours[1:]), tuple(theirs[1:]))
-
-
-def test_a_group_norm_counts_what_is_left_of_each_group() -> None:
-    x, ones = _image(), torch.ones(12, dtype=torch.float64)
-    ours = _defined(
-        aten.group_norm.default, {"input": x, "num_groups": 2, "weight": ones, "bias": ones}, (None, KEPT, None)
-    )
-    for half in (slice(0, 6), slice(6, 12)):
-        left = x[:, half][:, KEPT[half]]
-        normal = (left - left.mean((1, 2), keepdim=True)) / (left.var((1, 2), correction=0, keepdim=True) + 1e-5).sqrt()
-        torch.testing.assert_close(ours[:, half][:, KEPT[half]], normal + 1)
-
-
-def test_groups_that_go_whole_leave_the_statistics_of_the_others() -> None:
-    kept = torch.arange(12) > 3
-    given = {"input": _image(), "num_groups": 3}
-    assert _defined(aten.group_norm.default, given, (None, kept, None)) is None
-
-
-def test_statistics_of_the_batch_run_over_what_is_left_of_other_axes() -> None:
-    x = _image().transpose(0, 1)[None, :, :, 0].transpose(1, 2)  # (1, 2, 12)
-    given = {"input": x, "training": True, "eps": 1e-5, "momentum": 0.0, "cudnn_enabled": False}
-    given |= {"weight": None, "bias": None, "running_mean": None, "running_var": None}
-    ours = _defined(aten.batch_norm.default, given, (None, None, KEPT))
-    theirs = F.batch_norm(x[..., KEPT], None, None, training=True)
-    torch.testing.assert_close(ours[..., KEPT], theirs)
-    assert _defined(aten.batch_norm.default, given, (None, KEPT[:2], None)) is None
-
-
-REDUCED: dict[str, tuple[Any, dict[str, Any]]] = {
-    "mean": (aten.mean.dim, {"dim": [1], "keepdim": False}),
-    "mean of all": (aten.mean.default, {}),
-    "var": (aten.var.correction, {"dim": [1, 2], "correction": 1}),
-    "var_mean": (aten.var_mean.correction, {"dim": [-2], "correction": 0, "keepdim": True}),
-    "std": (aten.std.correction, {"dim": [1]}),
-    "amax": (aten.amax.default, {"dim": [1]}),
-    "amin": (aten.amin.default, {"dim": []}),
-    "prod": (aten.prod.dim_int, {"dim": 1}),
-    "logsumexp": (aten.logsumexp.default, {"dim": [1]}),
-    "max of all": (aten.max.default, {}),
-}
-
-
-@pytest.mark.parametrize("name", REDUCED)
-def test_reductions_run_over_survivors(name: str) -> None:
-    called, given = REDUCED[name]
-    silent = _image() * KEPT[:, None]
-    torch.testing.assert_close(
-        _defined(called, {"self": silent, **given}, (None, KEPT, None)), called(self=_image()[:, KEPT], **given)
-    )
-
-
-def test_softmax_puts_survivors_back() -> None:
-    ours = _defined(aten.softmax.int, {"self": _image(), "dim": 1}, (None, KEPT, None))
-    torch.testing.assert_close(ours[:, KEPT], _image()[:, KEPT].softmax(1))
-    assert not ours[:, ~KEPT].any()
-
-
-@pytest.mark.parametrize(
-    ("called", "given"),
-    [
-        (aten.mean.dim, {"dim": [2]}),
-        (aten.sum.dim_IntList, {"dim": [1]}),
-        (aten.max.other, {"other": _image(3)}),
-        (aten.layer_norm.default, {"normalized_shape": [3]}),
-    ],
-)
-def test_what_does_not_cross_is_left_alone(called: Any, given: dict[str, Any]) -> None:
-    key = "input" if called is aten.layer_norm.default else "self"
-    assert _defined(called, {key: _image(), **given}, (None, KEPT, None)) is None
-
-
 def test_the_report_names_the_nodes_with_restricted_statistics() -> None:
     program = _dense(lambda net, x: net.b(net.n(net.a(x))) * net.a(x).mean(1, keepdim=True), n=nn.LayerNorm(12))
     found = _proved(program)
     assert found.holds
     assert found.nodes_restricted == ("layer_norm_default", "mean_dim")
-
-
-# --- precision, sizes and memory -------------------------------------------------------------------------------------
-
-
-def test_literal_dtypes_follow_and_the_default_comes_back() -> None:
-    def function(net: Net, x: Tensor) -> Tensor:
-        steps = torch.arange(0, 1, 1 / 12)
-        wide = net.a(x).to(torch.float32).half().to(torch.bfloat16)
-        return net.b((wide + steps + torch.ones(12, dtype=torch.float32)).float().softmax(1, dtype=torch.float32))
-
-    program = _dense(function)
-    (given,) = program.example(3)
-    with default_precision(torch.float64), torch.no_grad():
-        exact = in_precision(program, torch.float64)
-        recorder = _Dtypes(exact.module)
-        recorder.run(given.double())
-    assert recorder.seen == {torch.float64}
-    assert exact.inputs[0].dtype == torch.float64
-    assert torch.get_default_dtype() == torch.float32
-    assert "float32" not in str(exact.module.graph)
-
-
-class _Dtypes(fx.Interpreter):
-    """Notes the dtypes of all floating tensors."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.seen: set[torch.dtype] = set()
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, Tensor) and result.is_floating_point():
-            self.seen.add(result.dtype)
-        return result
-
-
-def test_the_default_dtype_comes_back_after_an_error() -> None:
-    with pytest.raises(ZeroDivisionError), default_precision(torch.float64):
-        _ = 1 / 0
-    assert torch.get_default_dtype() == torch.float32
-
-
-def test_ties_and_integers_survive_the_change_of_precision() -> None:
-    shared = nn.Linear(12, 12)
-    program = _dense(
-        lambda net, x: net.b(net.n(net.m(net.a(x)))[:, net.order]), m=shared, n=shared, order=torch.arange(12)
-    )
-    exact = in_precision(program, torch.float64)
-    assert exact.ties() == program.ties() != ()
-    assert exact.module.get_buffer("order").dtype == torch.int64
-    assert exact.module.get_parameter("m.weight").dtype == torch.float64
 
 
 def test_float32_is_taken_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
