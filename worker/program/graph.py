@@ -23,6 +23,9 @@ NODES_MAX = 200_000
 NESTING_MAX = 8
 OUTPUTS_MAX = 256
 GRAD_MODE = "torch.ops.higher_order.wrap_with_set_grad_enabled"
+AUTOCAST = "torch.ops.higher_order.wrap_with_autocast"
+REGION_POSITION = {GRAD_MODE: 1, AUTOCAST: 4}
+"""Calls that run a region of the program under another mode, and which argument is the region."""
 
 
 def build_graph(program: schema.ExportedProgram, signature: Signature, state: State) -> fx.Graph:
@@ -120,7 +123,7 @@ class Scope:
     def run(self, nodes: Sequence[schema.Node]) -> None:
         """Adds the calls to the graph, in order."""
         for node in nodes:
-            if node.target == GRAD_MODE:
+            if node.target in REGION_POSITION:
                 self._inline(node)
             else:
                 self._call(node)
@@ -155,25 +158,42 @@ class Scope:
                 self.define(name, item)
 
     def _inline(self, node: schema.Node) -> None:
-        """Runs a region that switches gradients on or off in place; what leaves one without gradients is detached."""
-        if len(node.inputs) < 2 or node.inputs[0].arg.as_bool is None or node.inputs[1].arg.as_graph is None:
-            raise CorruptArchive("A region with its own gradient mode lacks its mode or its graph.")
-        region = node.inputs[1].arg.as_graph.graph
-        given = [value_of(argument.arg, self.lookup) for argument in node.inputs[2:]]
+        """Runs a region with a mode of its own in place; what leaves one without gradients is detached."""
+        position = REGION_POSITION[node.target]
+        subgraph = node.inputs[position].arg.as_graph if len(node.inputs) > position else None
+        if subgraph is None:
+            raise CorruptArchive("A region with a mode of its own lacks its graph.")
+        region, keeps_gradients = subgraph.graph, _keeps_gradients(node)
+        given = [value_of(argument.arg, self.lookup) for argument in node.inputs[position + 1 :]]
         inner = Scope(self.graph)
         names = [_result_name(argument) for argument in region.inputs]
         results = [name for output in node.outputs for name in _result_names(output)]
         if len(names) != len(given) or len(results) != len(region.outputs):
-            raise CorruptArchive("A region with its own gradient mode is called with the wrong number of values.")
+            raise CorruptArchive("A region with a mode of its own is called with the wrong number of values.")
         for name, value in zip(names, given, strict=True):
             if name is not None:
                 inner.define(name, value)
         inner.run(region.nodes)
         for result, output in zip(results, region.outputs, strict=True):
             value = value_of(output, inner.lookup)
-            if not node.inputs[0].arg.as_bool and output.as_tensor is not None:
+            if not keeps_gradients and output.as_tensor is not None:
                 value = self.graph.call_function(torch.ops.aten.detach.default, (value,))
             self.define(result, value)
+
+
+def _keeps_gradients(node: schema.Node) -> bool:
+    """Whether a region computes gradients; raises for a mode that changes what is computed."""
+    flag = node.inputs[0 if node.target == GRAD_MODE else 2].arg.as_bool
+    if flag is None:
+        raise CorruptArchive("A region with a mode of its own lacks its mode.")
+    if node.target == GRAD_MODE:
+        return flag
+    if flag:
+        raise UnsupportedStructure(
+            "A part of the program runs under autocast, in a precision that depends on the machine. Export it without.",
+            remedy=EXPORT,
+        )
+    return True
 
 
 def _result_name(output: schema.Argument) -> str | None:

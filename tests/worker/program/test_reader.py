@@ -230,6 +230,34 @@ def test_normalization_without_statistics_stays_as_it_is(export: Export) -> None
     assert torch.allclose(program(given), module(given), atol=1e-6)
 
 
+class Casting(nn.Module):
+    """Computes one layer with autocast switched on or off."""
+
+    def __init__(self, enabled: bool) -> None:
+        super().__init__()
+        self.enabled = enabled
+        self.layer = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=self.enabled):
+            hidden = self.layer(x)
+        return torch.relu(hidden)
+
+
+def test_a_region_without_autocast_runs_in_place(export: Export) -> None:
+    module = Casting(False).eval()
+    program = read(export(module, [torch.randn(2, 3)]))
+    given = torch.randn(5, 3)
+    assert torch.equal(program(given), module(given))
+    program(given).sum().backward()
+    assert all(parameter.grad is not None for _, parameter in program.named_parameters())
+
+
+def test_a_region_under_autocast_is_refused(export: Export) -> None:
+    with pytest.raises(UnsupportedStructure, match="autocast"):
+        read(export(Casting(True).eval(), [torch.randn(2, 3)]))
+
+
 def test_random_layers_are_refused_with_the_line_that_exports_right(export: Export) -> None:
     class Drops(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
