@@ -37,7 +37,7 @@ class Subject:
         generator = torch.Generator().manual_seed(seed)
         chosen = {}
         for group in self.described.groups:
-            count = min(max(1, round(group.size * share)), group.size - 1)
+            count = min(max(1, int(group.size * share)), group.size - 1)
             chosen[group.name] = set(torch.randperm(group.size, generator=generator)[:count].tolist())
         for parts in self.described.occupied:
             self._keep_one(chosen, parts)

@@ -154,7 +154,9 @@ def _heads(function: object, width: int, narrow: int | None = None, **more: obje
 
 CASES = {
     "lstm written out": Case(
-        lambda: Net(_cell, inputs=nn.Linear(6, 24), states=nn.Linear(6, 24), head=nn.Linear(6, 4)), TOKENS, {"neuron": [6]}
+        lambda: Net(_cell, inputs=nn.Linear(6, 24), states=nn.Linear(6, 24), head=nn.Linear(6, 4)),
+        TOKENS,
+        {"neuron": [6]},
     ),
     "maxout": Case(lambda: Net(_maxout, body=nn.Linear(5, 12), head=nn.Linear(6, 4)), ROW, {"neuron": [6]}),
     "sum over units": Case(lambda: Net(_summed, body=nn.Linear(5, 6), head=nn.Linear(6, 4)), ROW, {"neuron": [6]}),
@@ -223,14 +225,16 @@ CASES = {
     "swin": Case(
         lambda: Net(
             _windowed, stem=conv(3, 8), qkv=nn.Linear(8, 36), out=nn.Linear(12, 8), head=pooled(8),
-            table=nn.Parameter(torch.ones(25, 2)), index=torch.arange(81).view(9, 9) % 25, mask=floats(4, 9, 9)[0].clone(),
+            table=nn.Parameter(torch.ones(25, 2)), index=torch.arange(81).view(9, 9) % 25,
+            mask=floats(4, 9, 9)[0].clone(),
         ),
         IMAGE,
         {"head": [2], "channel": [8]},
     ),
     "no_grad and a constant in the code": Case(
         lambda: Net(
-            _without_gradient, frequencies=torch.ones(3), embed=nn.Linear(6, 6), wave=nn.Linear(6, 6), head=nn.Linear(6, 4)
+            _without_gradient, frequencies=torch.ones(3), embed=nn.Linear(6, 6), wave=nn.Linear(6, 6),
+            head=nn.Linear(6, 4),
         ),
         TOKENS,
         {"neuron": [3, 6]},

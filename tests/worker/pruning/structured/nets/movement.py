@@ -27,6 +27,11 @@ def _shuffle_operator(net: Net, x: Tensor) -> Tensor:
     return net.head(torch.relu(net.out(x)))
 
 
+def _shuffle_twice(net: Net, x: Tensor) -> Tensor:
+    x = functional.channel_shuffle(functional.channel_shuffle(torch.relu(net.stem(x)), 2), 4)
+    return net.head(torch.relu(net.out(x.roll(1, 1).roll(-3, 1))))
+
+
 def _split(net: Net, x: Tensor) -> Tensor:
     first, second, third = torch.relu(net.stem(x)).split([2, 4, 3], dim=1)
     return net.head(torch.cat([net.left(first), torch.tanh(third), net.right(second)], 1))
@@ -94,6 +99,12 @@ def _pixels(net: Net, x: Tensor) -> Tensor:
     return net.head(torch.relu(net.out(functional.pixel_shuffle(torch.relu(net.stem(x)), 2))))
 
 
+def _pixels_linear(net: Net, x: Tensor) -> Tensor:
+    """No convolution or pool says that the pixels of a channel are one unit."""
+    x = functional.pixel_shuffle(torch.tanh(net.stem(x)), 2).permute(0, 2, 3, 1)
+    return net.head(torch.tanh(net.out(x)).mean((1, 2)))
+
+
 def _pixels_back(net: Net, x: Tensor) -> Tensor:
     return net.head(torch.relu(net.out(functional.pixel_unshuffle(torch.relu(net.stem(x)), 2))))
 
@@ -156,6 +167,7 @@ CASES = {
         {"channel": [4, 5, 6, 8]},
     ),
     "channel shuffle as an operator": Case(lambda: _images(_shuffle_operator, 8, 8), IMAGE, {"channel": [5, 8]}),
+    "two shuffles in a row": Case(lambda: _images(_shuffle_twice, 8, 8), IMAGE, {"channel": [5, 8]}),
     "split in unequal pieces": Case(
         lambda: Net(_split, stem=conv(3, 9), left=conv(2, 5), right=conv(4, 6), head=pooled(14)),
         IMAGE,
@@ -195,6 +207,11 @@ CASES = {
         {"neuron": [6, 8]},
     ),
     "pixel shuffle": Case(lambda: _images(_pixels, 12, 3), IMAGE, {"channel": [3, 5]}),
+    "pixels shuffled, then a linear layer": Case(
+        lambda: Net(_pixels_linear, stem=conv(3, 12), out=nn.Linear(3, 6), head=nn.Linear(6, 4)),
+        IMAGE,
+        {"channel": [3], "neuron": [6]},
+    ),
     "pixel unshuffle": Case(lambda: _images(_pixels_back, 4, 16), IMAGE, {"channel": [4, 5]}),
     "a linear layer seen as an image": Case(
         lambda: Net(_to_image, body=nn.Linear(5, 20), out=nn.Conv2d(5, 6, 1), head=pooled(6)),
