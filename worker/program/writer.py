@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, fx
+from torch._dynamo.exc import UserError, UserErrorType
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
@@ -19,6 +20,8 @@ from secateur.errors import ProgramFails
 from worker.program.program import BATCH, Program, Size
 
 EXAMPLE_BATCH = 2
+GROWTH = 4
+"""How many sizes, from the smallest on, a program is tried with where torch is not sure of its own conditions."""
 
 
 def write(program: Program, path: Path) -> None:
@@ -49,15 +52,50 @@ def export(program: Program) -> ExportedProgram:
     given = list(zip(ours.inputs, examples, strict=True))
     args = tuple(example for known, example in given if not known.keyword)
     kwargs = {known.name: example for known, example in given if known.keyword}
-    dims = {name: Dim(name, min=size.minimum, max=size.maximum) for name, size in ours.sizes.items()}
-    shapes = {
-        known.name: {axis: dims[entry] for axis, entry in enumerate(known.shape) if isinstance(entry, str)}
-        for known in ours.inputs
-    }
+    named = {name: Dim(name, min=size.minimum, max=size.maximum) for name, size in ours.sizes.items()}
     try:
-        return torch.export.export(ours.module, args, kwargs, dynamic_shapes=shapes)
+        return torch.export.export(ours.module, args, kwargs, dynamic_shapes=_shapes(ours, named))
     except Exception as error:
-        raise ProgramFails(f"The program cannot be exported again: {str(error)[:500]}") from error
+        misunderstood = isinstance(error, UserError) and error.error_type is UserErrorType.CONSTRAINT_VIOLATION
+        exported = _hinted(ours, args, kwargs) if misunderstood else None
+        if exported is None:
+            raise ProgramFails(f"The program cannot be exported again: {str(error)[:500]}") from error
+        return exported
+
+
+def _shapes(program: Program, dims: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
+    return {
+        known.name: {axis: dims[entry] for axis, entry in enumerate(known.shape) if isinstance(entry, str)}
+        for known in program.inputs
+    }
+
+
+def _hinted(program: Program, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> ExportedProgram | None:
+    """The program exported with its sizes as hints, where it really runs in all of their range; else None.
+
+    Of some conditions (a chunk along the batch has one) torch cannot see that they hold for every size, and refuses
+    sizes that have a name. Hints leave a condition in the program as a check.
+    """
+    hints = {name: Dim.DYNAMIC(min=size.minimum, max=size.maximum) for name, size in program.sizes.items()}
+    try:
+        exported = torch.export.export(program.module, args, kwargs, dynamic_shapes=_shapes(program, hints))
+        run = exported.module()
+        for growth in range(GROWTH):
+            sizes = {name: _grown(size, growth) for name, size in program.sizes.items()}
+            examples = list(zip(program.inputs, program.example(sizes), strict=True))
+            run(
+                *(example for known, example in examples if not known.keyword),
+                **{known.name: example for known, example in examples if known.keyword},
+            )
+    except Exception:
+        return None
+    return exported
+
+
+def _grown(size: Size, growth: int) -> int:
+    """A size near the lower end of its range."""
+    grown = size.minimum + growth
+    return grown if size.maximum is None else min(grown, size.maximum)
 
 
 def write_state(program: Program, path: Path) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from secateur.errors import ProgramFails
 from worker.program.program import Program
 from worker.program.reader import read
 from worker.program.writer import write, write_checkpoint, write_state
@@ -186,3 +187,42 @@ def test_half_precision_keeps_its_bytes(export: Export, tmp_path: Path) -> None:
     program = read(export(module, [torch.randn(2, 4).half()]))
     write_state(program, tmp_path / "model.safetensors")
     assert torch.equal(load_file(tmp_path / "model.safetensors")["weight"], module.weight)
+
+
+class Halves(nn.Module):
+    """Two inputs go one way as one batch, as in networks that compare images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        ours, theirs = torch.chunk(self.layer(torch.cat([left, right])), 2)
+        return ours * theirs
+
+
+def test_conditions_that_torch_cannot_decide_leave_the_batch_free(tmp_path: Path) -> None:
+    module, given = Halves().eval(), (torch.randn(2, 4), torch.randn(2, 4))
+    hints = tuple({0: torch.export.Dim.DYNAMIC(min=2, max=64)} for _ in given)
+    torch.export.save(torch.export.export(module, given, dynamic_shapes=hints), tmp_path / "upload.pt2")
+    write(read(tmp_path / "upload.pt2"), tmp_path / "out.pt2")
+    run = torch.export.load(tmp_path / "out.pt2").module()
+    for batch in (2, 5, 64):
+        given = (torch.randn(batch, 4), torch.randn(batch, 4))
+        assert torch.equal(run(*given), module(*given))
+
+
+class Pairs(nn.Module):
+    """Adds the first half of the batch to the second: batches of odd size cannot be."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = torch.chunk(x, 2)
+        return torch.cat([first + second, first])
+
+
+def test_a_condition_that_does_not_hold_for_every_batch_is_refused(tmp_path: Path) -> None:
+    hints = ({0: torch.export.Dim.DYNAMIC(min=2, max=64)},)
+    exported = torch.export.export(Pairs().eval(), (torch.randn(4, 3),), dynamic_shapes=hints)
+    torch.export.save(exported, tmp_path / "upload.pt2")
+    with pytest.raises(ProgramFails, match="exported again"):
+        write(read(tmp_path / "upload.pt2"), tmp_path / "out.pt2")
