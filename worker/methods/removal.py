@@ -155,6 +155,7 @@ class Removal:
             raise ProofFailed(
                 f"The outputs of the pruned network differ by {proof.max_relative_error:.2g} of the largest from those "
                 f"of the uploaded one without the removed units; at most {proof.tolerance:.2g} would be rounding.",
+                remedy="This is a mistake of Secateur. Exclude groups until it holds, or prune single weights.",
                 proof=proof.model_dump(mode="json"),
             )
         return proof
