@@ -85,6 +85,7 @@ def _rewrite(program: Program, values: Values, chains: list[list[fx.Node]]) -> b
         with program.module.graph.inserting_before(chain[-1]):
             constant = program.module.graph.get_attr(_attach(program, index))
             gathered = program.module.graph.call_function(torch.ops.aten.index_select.default, (source, axis, constant))
+        values.take_over(gathered, chain[-1])  # the source of a chain that follows
         chain[-1].replace_all_uses_with(gathered)
         rewritten = True
     if rewritten:

@@ -48,6 +48,10 @@ class Values:
         value = self.of[node]
         return tuple((value if isinstance(value, Tensor) else value[0]).shape)
 
+    def take_over(self, node: fx.Node, other: fx.Node) -> None:
+        """A new node gives what another one gives."""
+        self.of[node], self.constant[node] = self.of[other], self.constant[other]
+
     def _note(self, node: fx.Node, value: Any, *, constant: bool, real: bool = False) -> None:
         self.of[node] = _meta(value)
         self.constant[node] = constant
@@ -74,12 +78,18 @@ class Values:
 
 def _run(node: fx.Node, known: Mapping[fx.Node, Any], device: str = "cpu") -> Any:
     target: Callable[..., Any] = node.target  # type: ignore[assignment]
-    args, kwargs = _on(device, evaluated(node.args, known)), _on(device, evaluated(node.kwargs, known))
+    fresh = {given: _alias(known[given]) for given in node.all_input_nodes}
+    args, kwargs = _on(device, evaluated(node.args, fresh)), _on(device, evaluated(node.kwargs, fresh))
     try:
         return target(*args, **kwargs)
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ProgramFails(f"The shapes behind {node.name} ({node.target}) cannot be told: {reason}") from error
+
+
+def _alias(value: Any) -> Any:
+    """The same numbers in a tensor of its own, so that `squeeze_` leaves the shape that is known."""
+    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _on(device: str, values: Any) -> Any:

@@ -143,3 +143,19 @@ def test_tensors_that_need_no_input_are_known_in_numbers(uploaded: Uploaded) -> 
     linear = next(node for node in program.module.graph.nodes if "linear" in node.name)
     assert linear not in values.real
     assert values.of[linear].device.type == "meta"
+
+
+def test_an_operator_that_changes_the_shape_in_place_leaves_what_was_known(uploaded: Uploaded) -> None:
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(x.unsqueeze(1).squeeze_(1))
+
+    program = uploaded(Squeezed(), torch.randn(2, 3))
+    values = Values(program)
+    shapes = {node.name.split("_default")[0].split("_dim")[0]: values.shape(node) for node in values.of}
+    assert shapes["unsqueeze"] == (3, 1, 3)
+    assert shapes["squeeze_"] == (3, 3)

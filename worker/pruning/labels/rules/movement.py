@@ -10,13 +10,13 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from worker.program.catalogue import words
-from worker.pruning.labels.planes import Plane
+from worker.pruning.labels.planes import Plane, along_axis
 from worker.pruning.labels.spelling import argument, evaluated, out_of_place
 from worker.pruning.labels.tracer import Result, Rule, Tracer, letters
 
 MOVES = words("""
     adjoint atleast_1d atleast_2d atleast_3d channel_shuffle chunk diagonal flip fliplr flipud mH mT movedim narrow
-    native_channel_shuffle numpy_T permute pixel_shuffle pixel_unshuffle rot90 select split squeeze t tensor_split
+    native_channel_shuffle numpy_T permute pixel_unshuffle rot90 select split squeeze t tensor_split
     transpose unbind unsqueeze
 """)
 RESHAPES = words("flatten ravel unflatten view")
@@ -75,6 +75,21 @@ def reshaped_as(tracer: Tracer, node: fx.Node) -> Result:
     return tracer.contract([tracer.operand(node, axes, planes), operand], axes, shape)
 
 
+def pixel_shuffle(tracer: Tracer, node: fx.Node) -> Result:
+    """(.., c r r, h, w) to (.., c, h r, w r): the r r entries that become one channel are one unit."""
+    source: Any = node.args[0]
+    shape, rank = tracer.shape(node), len(tracer.shape(source))
+    planes = []
+    for plane in tracer.all_across(source, frozenset((rank - 2, rank - 1)), SUBPIXELS):
+        if plane.axes == {rank - 3}:
+            labels = plane.along(rank - 3).view(shape[-3], -1)
+            tracer.book.unite(labels, labels[:, :1].expand(labels.shape))
+            planes.append(along_axis(labels[:, 0], rank - 3, shape))
+        else:
+            planes.append(tracer.book.unite_along(plane, frozenset((rank - 3,))).first((-2, -1)).expand(shape))
+    return planes
+
+
 def as_complex(tracer: Tracer, node: fx.Node) -> Result:
     """The last axis holds the two parts of one number."""
     source: Any = node.args[0]
@@ -87,6 +102,7 @@ def as_real(tracer: Tracer, node: fx.Node) -> Result:
     return [Plane(plane.tensor.unsqueeze(-1)).expand(tracer.shape(node)) for plane in tracer.planes(node.args[0])]
 
 
+SUBPIXELS = "a shuffle of the places along the units"
 COMPLEX = "the parts of a complex number"
 STRIDED = "a slice with a step along the units"
 
@@ -96,6 +112,7 @@ RULES: dict[str, Rule] = {
     "getitem": item,
     "slice": part,
     "reshape_as": reshaped_as,
+    "pixel_shuffle": pixel_shuffle,
     "view_as_complex": as_complex,
     "view_as_real": as_real,
 }
