@@ -36,7 +36,7 @@ def prune(client: Client, task: Task) -> Outcome:
 
     Accuracies are the report's. MACs and parameters are counted in the file that came back, as stock PyTorch loads it.
     """
-    train, validation, test = (task.part(name) for name in ("recovery", "validation", "test"))
+    train, validation, test = (task.part(name) for name in (task.recipe.part, "validation", "test"))
     result = client.compress(task.folder / "dense.pt2", train=train, validation=validation, test=test, spec=spec(task))
     result.fetch(task.folder / "job")["model.pt2"].replace(task.folder / "ours.pt2")
     dense, small = (torch.export.load(task.folder / f"{name}.pt2") for name in ("dense", "ours"))

@@ -1,7 +1,7 @@
 """Torch-Pruning (Fang et al. 2023), used as its own scripts use it.
 
-As in its `reproduce/main.py` for `group_norm`: GroupNormPruner, L2 norm over the group, global ranking, small steps until
-the wanted MACs are reached, the output layer ignored. As in its `examples/transformers/prune_timm_vit.py`:
+As in its `reproduce/main.py` for `group_norm`: GroupNormPruner, L2 norm over the group, global ranking, small steps
+until the wanted MACs are reached, the output layer ignored. As in its `examples/transformers/prune_timm_vit.py`:
 `num_heads` is told, dimensions inside the heads are pruned, and `head_dim` is set by hand afterwards.
 """
 

@@ -16,20 +16,22 @@ CURVE = "linear"
 
 @dataclass(frozen=True)
 class Recipe:
-    """`dense` trains from scratch for its `epochs`, `recover` follows every round of pruning."""
+    """`dense` trains from scratch for its `epochs`; `recover`, on the images in `part`, follows each round."""
 
     dense: FineTune
     recover: FineTune
+    part: str
 
 
-def _recipe(optimizer: Sgd | AdamW, rate: float, epochs: int, again: float) -> Recipe:
+def _recipe(optimizer: Sgd | AdamW, rate: float, epochs: int, again: float, part: str) -> Recipe:
     dense = FineTune(optimizer=optimizer, learning_rate=rate, epochs=epochs)
-    return Recipe(dense, FineTune(optimizer=optimizer, learning_rate=again, epochs_per_round=1, epochs=3))
+    recover = FineTune(optimizer=optimizer, learning_rate=again, epochs_per_round=1, epochs=2)
+    return Recipe(dense, recover, part)
 
 
 RECIPES = {
-    ("mnist", "cnn"): _recipe(Sgd(weight_decay=5e-4), 0.05, 2, 0.02),
-    ("mnist", "vit"): _recipe(AdamW(weight_decay=0.05), 2e-3, 7, 1e-3),
-    ("digits", "cnn"): _recipe(Sgd(weight_decay=5e-4), 0.05, 3, 0.02),
-    ("digits", "vit"): _recipe(AdamW(weight_decay=0.05), 2e-3, 10, 1e-3),
+    ("mnist", "cnn"): _recipe(Sgd(weight_decay=5e-4), 0.05, 2, 0.02, "recovery"),
+    ("mnist", "vit"): _recipe(AdamW(weight_decay=0.05), 2e-3, 7, 1e-3, "train"),
+    ("digits", "cnn"): _recipe(Sgd(weight_decay=5e-4), 0.05, 3, 0.02, "train"),
+    ("digits", "vit"): _recipe(AdamW(weight_decay=0.05), 2e-3, 10, 1e-3, "train"),
 }

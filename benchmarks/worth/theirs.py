@@ -22,7 +22,7 @@ def prune(task: Task) -> Outcome:
     dense_macs, dense_parameters = count_macs(network, task.example), parameters(network)
     dense, one_shot = training.accuracy(network, test), _one_shot(network, task)
     spec, pruned = task.recipe.recover, dense
-    on = training.course(task.part("recovery"), spec, task.seed)
+    on = training.course(task.part(task.recipe.part), spec, task.seed)
     for number, amount in enumerate(amounts(ROUNDS, AMOUNT, curve=CURVE), start=1):
         peer.prune(network, task.example, (1 - amount) * dense_macs)
         pruned = training.accuracy(network, test)
