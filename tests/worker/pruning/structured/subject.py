@@ -33,15 +33,19 @@ class Subject:
     described: ModelUnits
 
     def cut(self, share: float, seed: int) -> Cut:
-        """Takes this share of the units out of every group, drawn at random; one always stays where one must."""
+        """Takes this share of the units out of every group."""
+        return Cut(self.lab, removed_labels(self.units, self.chosen(share, seed)))
+
+    def chosen(self, share: float, seed: int) -> dict[str, set[int]]:
+        """This share of the units of every group, drawn at random; one is never among them where one must stay."""
         generator = torch.Generator().manual_seed(seed)
-        chosen = {}
+        chosen: dict[str, set[int]] = {}
         for group in self.described.groups:
             count = min(max(1, int(group.size * share)), group.size - 1)
             chosen[group.name] = set(torch.randperm(group.size, generator=generator)[:count].tolist())
         for parts in self.described.occupied:
             self._keep_one(chosen, parts)
-        return Cut(self.lab, removed_labels(self.units, chosen))
+        return chosen
 
     def _keep_one(self, chosen: dict[str, set[int]], parts: tuple[int, ...]) -> None:
         """Puts the last unit of these parts back where all of them were chosen."""

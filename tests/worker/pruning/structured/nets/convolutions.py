@@ -69,6 +69,18 @@ def _unfolded(net: Net, x: Tensor) -> Tensor:
     return net.head(torch.relu(net.mix(patches.transpose(1, 2))).mean(1))
 
 
+def _coordinates(net: Net, x: Tensor) -> Tensor:
+    """Coordinates that the graph computes, as two more channels."""
+    line = torch.linspace(-1, 1, 6)
+    grid = torch.stack([line[:, None].expand(6, 6), line[None].expand(6, 6)])
+    x = torch.cat([torch.relu(net.stem(x)), grid[None].expand(x.shape[0], -1, -1, -1)], 1)
+    return net.head(torch.relu(net.out(x)))
+
+
+def _transposed_groups(net: Net, x: Tensor) -> Tensor:
+    return net.head(torch.relu(net.up(torch.relu(net.stem(x)))))
+
+
 CASES = {
     "convolutions with batch norm": Case(
         lambda: _chain(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 5, bias=False), nn.ReLU6(), pooled(5)),
@@ -179,5 +191,13 @@ CASES = {
         lambda: Net(_unfolded, stem=conv(3, 4), mix=nn.Linear(36, 6), head=nn.Linear(6, 4)),
         IMAGE,
         {"channel": [4], "neuron": [6]},
+    ),
+    "coordinates as channels": Case(
+        lambda: Net(_coordinates, stem=conv(3, 6), out=conv(8, 5), head=pooled(5)), IMAGE, {"channel": [5, 6]}
+    ),
+    "transposed, the unit is an index in every group": Case(
+        lambda: Net(_transposed_groups, stem=conv(3, 12), up=nn.ConvTranspose2d(12, 8, 2, groups=2), head=pooled(8)),
+        IMAGE,
+        {"channel": [4, 6]},
     ),
 }

@@ -43,14 +43,6 @@ def _squeezed(net: Net, x: Tensor) -> Tensor:
     return net.head(torch.relu(net.body(x)).squeeze(1))
 
 
-def _coordinates(net: Net, x: Tensor) -> Tensor:
-    """Coordinates that the graph computes, as two more channels."""
-    line = torch.linspace(-1, 1, 6)
-    grid = torch.stack([line[:, None].expand(6, 6), line[None].expand(6, 6)])
-    x = torch.cat([torch.relu(net.stem(x)), grid[None].expand(x.shape[0], -1, -1, -1)], 1)
-    return net.head(torch.relu(net.out(x)))
-
-
 def _shuffled_groups(net: Net, x: Tensor) -> Tensor:
     """ShuffleNet v1: grouped convolutions with a shuffle between."""
     x = functional.channel_shuffle(torch.relu(net.first(torch.relu(net.stem(x)))), 2)
@@ -140,10 +132,6 @@ def _outer_parameters(net: Net, x: Tensor) -> Tensor:
     return net.head(x)
 
 
-def _transposed_groups(net: Net, x: Tensor) -> Tensor:
-    return net.head(torch.relu(net.up(torch.relu(net.stem(x)))))
-
-
 def _heads(function: object, width: int, narrow: int | None = None, **more: object) -> Net:
     key = width if narrow is None else narrow
     return Net(
@@ -162,9 +150,6 @@ CASES = {
     "sum over units": Case(lambda: Net(_summed, body=nn.Linear(5, 6), head=nn.Linear(6, 4)), ROW, {"neuron": [6]}),
     "squeeze of nothing": Case(
         lambda: Net(_squeezed, body=nn.Linear(5, 6), head=nn.Linear(6, 4)), ROW, {"neuron": [6]}
-    ),
-    "coordinates as channels": Case(
-        lambda: Net(_coordinates, stem=conv(3, 6), out=conv(8, 5), head=pooled(5)), IMAGE, {"channel": [5, 6]}
     ),
     "shuffle between groups": Case(
         lambda: Net(
@@ -246,10 +231,5 @@ CASES = {
         ),
         ROW,
         {"neuron": [2, 6]},
-    ),
-    "transposed, the unit is an index in every group": Case(
-        lambda: Net(_transposed_groups, stem=conv(3, 12), up=nn.ConvTranspose2d(12, 8, 2, groups=2), head=pooled(8)),
-        IMAGE,
-        {"channel": [4, 6]},
     ),
 }  # fmt: skip
