@@ -326,6 +326,16 @@ def test_only_what_is_asked_for_is_cut(tmp_path: Path) -> None:
     assert state["block.linear1.weight"].shape == (24, 16)
 
 
+def test_a_job_that_takes_nothing_says_so(tmp_path: Path) -> None:
+    nothing = spec(target={"kind": "units", "amount": 0}, schedule=ONE_SHOT, recover={"kind": "none"})
+    report = run(order(tmp_path, cnn(), spec=nothing)).report
+    assert report.size.parameters == report.size.dense_parameters
+    assert any("removed nothing" in note for note in report.notes)
+    assert report.proof is not None
+    assert report.proof.effect == 0
+    assert any("has no effect" in note for note in report.notes)
+
+
 def test_masks_that_arrive_keep_their_zeros_on_what_is_left(tmp_path: Path) -> None:
     """The rows that are left have zeros where they had them, and nowhere else, after training."""
     case = cnn()

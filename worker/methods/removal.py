@@ -71,7 +71,9 @@ class Removal:
         if number > 1:
             put_back(self.program, self._cut, self._anatomy.whole)
         known = self._anatomy.known
-        gone = select(known, self._prune, self._scores(self._anatomy, self._cut), self._plan[number - 1], self._gone)
+        scores, amount = self._scores(self._anatomy, self._cut), self._plan[number - 1]
+        chosen = select(known, self._prune, scores, amount, self._gone)
+        gone = {group: units for group, units in chosen.items() if units}
         if gone == self._gone:
             self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
         self._take(gone)
