@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from secateur.inspection import ModelInspection
@@ -41,6 +42,11 @@ class Bench:
         """How many examples are evaluated at once."""
         wanted = getattr(self.spec.recover, "batch_size", 64)
         return min(wanted, self.inspection.batch.maximum or wanted)
+
+    def some(self, count: int) -> tuple[torch.Tensor, ...]:
+        """Inputs of the first validation examples, again from the first where there are fewer than `count`."""
+        inputs, _ = self.validation.batch(np.arange(count) % len(self.validation))
+        return inputs
 
     def score(self, program: Program, examples: Subset, on_batch: Callable[[int, int], None] | None = None) -> Score:
         """How good the program is on these examples; `on_batch` hears how many are done, of how many."""

@@ -317,6 +317,28 @@ def test_any_file_is_cut(name: str, tmp_path: Path) -> None:
     artifact(wanted).module()(*(value[:3] for key, value in case.arrays.items() if key != "target"))
 
 
+class Logarithm(nn.Module):
+    """What it makes of anything below zero is no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 8), nn.Linear(8, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.body(torch.log(x))))
+
+
+def test_what_takes_nothing_but_its_own_data_is_proved_on_that(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = images(6).abs() + 0.1
+    batch = {"x": {0: torch.export.Dim("batch", min=1)}}
+    case = Case(Logarithm().eval(), (x[:2],), {"x": x, "target": labels()}, dynamic=batch)
+    report = run(order(tmp_path, case, spec=spec())).report
+    assert report.proof is not None
+    assert report.proof.holds
+    assert 0 < report.proof.effect < float("inf")
+
+
 def test_only_what_is_asked_for_is_cut(tmp_path: Path) -> None:
     wanted = order(tmp_path, transformer(), spec=spec(granularity="head"))
     report = run(wanted).report

@@ -37,13 +37,6 @@ def copy_numbers(source: Program, target: Program) -> None:
         place.copy_(tensor)
 
 
-def let_go(program: Program) -> None:
-    """Free the tensors of a program that nobody runs again; a graph and its module refer to each other, and stay."""
-    for module in program.module.modules():
-        module._parameters.clear()
-        module._buffers.clear()
-
-
 @torch.no_grad()
 def resized(state: TrainState, before: Cut, after: Cut, whole: Program) -> TrainState:
     """What an optimizer remembers of the weights that `before` leaves, for those fewer ones that `after` leaves."""

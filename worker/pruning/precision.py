@@ -29,9 +29,18 @@ def in_precision(program: Program, dtype: torch.dtype) -> Program:
     named = {name: tensors[id(tensor)] for name, tensor in named_tensors(ours.module)}
     for node in ours.module.graph.nodes:
         node.args, node.kwargs = _literals(node.args, dtype), _literals(node.kwargs, dtype)
-    ours.module = assemble(ours.module.graph, named, transient_names(ours.module))
+    module = assemble(ours.module.graph, named, transient_names(ours.module))
+    let_go(ours)
+    ours.module = module
     ours.inputs = tuple(replace(given, dtype=converted(given.dtype, dtype)) for given in ours.inputs)
     return ours
+
+
+def let_go(program: Program) -> None:
+    """Frees the tensors of a program that nobody runs again; a graph and its module refer to each other, and stay."""
+    for module in program.module.modules():
+        module._parameters.clear()
+        module._buffers.clear()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ than two batches; and that the pruned network is any good.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,7 @@ from worker.program.program import BATCH, Program
 from worker.pruning.cut import Cut
 from worker.pruning.footprint import fits
 from worker.pruning.labels.labelling import Labelling
-from worker.pruning.precision import converted, default_precision, in_precision
+from worker.pruning.precision import converted, default_precision, in_precision, let_go
 from worker.pruning.reference import Reference
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -33,6 +33,8 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 SEED = 0
 
 Outputs = dict[str, Tensor]
+Draw = Callable[[int], tuple[Tensor, ...]]
+"""Gives the inputs for so many examples, in the order of the program."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,18 @@ def prove(
     *,
     tolerance: float | None = None,
     dtype: torch.dtype | None = None,
+    inputs: Draw | None = None,
 ) -> Proof:
     """Compares `sliced` with `program`, the upload that `lab` labelled, where the units of `cut` are silent.
 
     Computes in `dtype`: if None in float64 where the memory that is free suffices, else in float32; the tolerance is
     1e-9 or 1e-5 unless another is given. Outputs that are not finite, of another shape or dtype, or integers that
-    differ at all, do not hold. Works on the CPU, with inputs of its own; the programs stay as they are.
+    differ at all, do not hold. Works on the CPU, with inputs of the program's own, or those that `inputs` gives (some
+    programs take nothing but their users' data: they begin with a logarithm, say). The programs stay as they are.
     """
     dtype = dtype or (torch.float64 if fits(lab, torch.float64) else torch.float32)
     tolerance = TOLERANCE[dtype] if tolerance is None else tolerance
-    evidence = gather_evidence(program, lab, cut, sliced, dtype)
+    evidence = gather_evidence(program, lab, cut, sliced, dtype, inputs)
     errors = [difference(*pair) for pair in zip(evidence.sliced, evidence.reference, strict=True)]
     errors += [difference(*pair) for pair in zip(evidence.labelled, evidence.dense, strict=True)]
     error = max(errors)
@@ -81,13 +85,18 @@ def prove(
     )
 
 
-def gather_evidence(program: Program, lab: Labelling, cut: Cut, sliced: Program, dtype: torch.dtype) -> Evidence:
+def gather_evidence(
+    program: Program, lab: Labelling, cut: Cut, sliced: Program, dtype: torch.dtype, inputs: Draw | None = None
+) -> Evidence:
     """Runs all four on the same inputs, one after the other, so that one copy is in memory at a time."""
-    batches = [_inputs(program, count, dtype) for count in batch_sizes(program)]
+    draw = inputs or (lambda count: program.example(count, seed=SEED + count))
+    batches = [_converted(draw(count), dtype) for count in batch_sizes(program)]
     with torch.no_grad(), default_precision(dtype):
         dense, labelled, small = (_outputs(one, batches, dtype) for one in (program, lab.program, sliced))
-        reference = Reference(in_precision(lab.program, dtype), cut)
+        whole = in_precision(lab.program, dtype)
+        reference = Reference(whole, cut)
         silent = tuple(reference.outputs(*batch) for batch in batches)
+        let_go(whole)
     return Evidence(dense, labelled, silent, small, frozenset(reference.plain), tuple(reference.restricted))
 
 
@@ -121,11 +130,12 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
     return error / scale if scale else (0.0 if not error else math.inf)
 
 
-def _inputs(program: Program, count: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    given = program.example(count, seed=SEED + count)
+def _converted(given: tuple[Tensor, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
     return tuple(tensor.to("cpu", converted(tensor.dtype, dtype)) for tensor in given)
 
 
 def _outputs(program: Program, batches: Sequence[tuple[Tensor, ...]], dtype: torch.dtype) -> tuple[Outputs, ...]:
     ours = in_precision(program, dtype)
-    return tuple(ours.run(*batch) for batch in batches)
+    found = tuple(ours.run(*batch) for batch in batches)
+    let_go(ours)
+    return found
