@@ -13,6 +13,7 @@ from torch import fx
 from worker.pruning.labels.book import FROZEN, Book, Ids
 
 LONGEST = 12
+JOINED = "meets entries that are frozen or have no units, as where a concatenation holds some"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def explain(book: Book, axes: Mapping[str, Ids]) -> tuple[Frozen, ...]:
             continue
         places = [order[np.searchsorted(keys, min(s) * len(book) + max(s), sorter=order)] for s in steps]
         nodes = [book.edges[owner[place]][2] for place in places]
-        why = reasons.get((nodes[-1], steps[-1][0]), "")
+        why = reasons.get((nodes[-1], steps[-1][0]), JOINED)
         names = found.setdefault((nodes[-1].name, why), ([], _way(nodes)))
         names[0].append(axis)
     return tuple(Frozen(node, why, tuple(names), way) for (node, why), (names, way) in found.items())

@@ -107,6 +107,22 @@ def test_what_is_frozen_says_where_why_and_on_which_way(uploaded: Uploaded) -> N
     assert any("first.weight:1" in frozen.parameters for frozen in lab.frozen)
 
 
+def test_what_meets_a_concatenation_with_the_input_is_told_so(uploaded: Uploaded) -> None:
+    class Joined(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(4, 6), nn.Linear(4, 10), nn.Linear(10, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.cat([self.first(x), x], 1) + self.second(x))
+
+    lab = label(uploaded(Joined(), torch.randn(2, 4)))
+    assert all(frozen.why for frozen in lab.frozen)
+    (met,) = [frozen for frozen in lab.frozen if "second.weight:0" in frozen.parameters]
+    assert met.node == "add_tensor"
+    assert (crossing(lab, "second.weight")[0] == 0).tolist() == [False] * 6 + [True] * 4
+
+
 def test_a_node_can_be_closed_on_request(uploaded: Uploaded) -> None:
     program = uploaded(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)), torch.randn(2, 4))
     assert 0 in crossing(label(program), "0.weight")
