@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from tests.worker.pruning.structured.nets.table import CASES
 from tests.worker.pruning.structured.subject import Subject, subject
@@ -70,16 +71,18 @@ def test_zeros_in_the_parameters_do_the_same(name: str, share: float) -> None:
         close(sliced.run(*net.batch(4)), without(net, cut).run(*net.batch(4)))
 
 
-def finite_gradients(module: nn.Module, outputs: list[Tensor]) -> set[str]:
-    """The parameters that a gradient arrives at."""
+def parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Under all their names."""
+    return dict(module.named_parameters(remove_duplicate=False))
+
+
+def reached(module: nn.Module, *inputs: Tensor) -> set[str]:
+    """The parameters that a gradient arrives at; each must be finite."""
+    outputs = [leaf for leaf in tree_leaves(module(*inputs)) if leaf.is_floating_point()]
     sum((output * torch.linspace(-1, 2, output.numel()).view(output.shape)).sum() for output in outputs).backward()
-    reached = {name for name, tensor in module.named_parameters() if tensor.grad is not None}
-    assert all(module.get_parameter(name).grad.isfinite().all() for name in reached)
-    return reached
-
-
-def names(module: nn.Module) -> set[str]:
-    return {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    gradients = {name: tensor.grad for name, tensor in parameters(module).items() if tensor.grad is not None}
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    return set(gradients)
 
 
 def inputs_of(net: Subject, count: int, longer: int) -> tuple[Tensor, ...]:
@@ -97,13 +100,13 @@ def test_stock_torch_loads_runs_and_trains_what_is_left(name: str, tmp_path: Pat
     loaded = torch.export.load(tmp_path / "net.pt2").module()
     for count, longer in ((1, 0), (4, 3)):
         inputs = inputs_of(net, count, longer)
-        leaves = torch.utils._pytree.tree_leaves(loaded(*inputs))
+        leaves = tree_leaves(loaded(*inputs))
         with torch.no_grad():
             close(dict(zip(sliced.outputs(), leaves, strict=True)), sliced.run(*inputs))
             dense = net.program.run(*inputs)
         assert [leaf.shape for leaf in leaves] == [output.shape for output in dense.values()]
-    assert finite_gradients(loaded, leaves)
-    assert names(loaded) == names(net.program.module)
+    assert reached(loaded, *inputs) == reached(net.program.copy().module, *inputs)
+    assert parameters(loaded).keys() == parameters(net.program.module).keys()
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.kept])
