@@ -77,12 +77,12 @@ def parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def reached(module: nn.Module, *inputs: Tensor) -> set[str]:
-    """The parameters that a gradient arrives at; each must be finite."""
+    """The parameters whose memory a gradient arrives at; each gradient must be finite."""
     outputs = [leaf for leaf in tree_leaves(module(*inputs)) if leaf.is_floating_point()]
     sum((output * torch.linspace(-1, 2, output.numel()).view(output.shape)).sum() for output in outputs).backward()
-    gradients = {name: tensor.grad for name, tensor in parameters(module).items() if tensor.grad is not None}
-    assert all(gradient.isfinite().all() for gradient in gradients.values())
-    return set(gradients)
+    arrived = {tensor.data_ptr(): tensor.grad for tensor in module.parameters() if tensor.grad is not None}
+    assert all(gradient.isfinite().all() for gradient in arrived.values())
+    return {name for name, tensor in parameters(module).items() if tensor.data_ptr() in arrived}
 
 
 def inputs_of(net: Subject, count: int, longer: int) -> tuple[Tensor, ...]:
