@@ -47,7 +47,9 @@ def _head(rows: Sequence[Row], names: int) -> list[str]:
         f"**{len(passed)} of {len(rows) - refused} networks that torch.export accepts pass**; {refused} of {len(rows)} "
         f"are refused by export itself; {names - len(rows)} of {names} names were not tried.",
         "",
-        machine(),
+        *_counted(passed),
+        "",
+        f"{machine()} Seconds are processor time of one thread.",
         f"Versions of the code in these rows: {', '.join(sorted({row.revision for row in rows}))}.",
     ]
     if slowest is not None and largest is not None:
@@ -57,6 +59,19 @@ def _head(rows: Sequence[Row], names: int) -> list[str]:
             f"{largest.labels_mib} MiB above what the process held ({largest.name}).",
         ]
     return notes
+
+
+def _counted(passed: Sequence[Row]) -> list[str]:
+    """How our count of MACs compares with torch's own."""
+    others = [row for row in passed if row.counted != row.macs]
+    lines = [
+        f"Of {len(passed)} networks {len(passed) - len(others)} have, before and after, exactly the MACs that "
+        "torch.utils.flop_counter counts."
+    ]
+    return lines + [
+        f"* {row.name}: {row.macs[0]} and {row.macs[1]}; torch counts {row.counted[0]} and {row.counted[1]}"
+        for row in others
+    ]
 
 
 def _shares(rows: Sequence[Row]) -> list[str]:

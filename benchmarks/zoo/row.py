@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 from benchmarks.zoo.memory import peak_mib
 
@@ -36,7 +36,10 @@ class Row:
     share: float = 0.0
     parameters: tuple[int, int] = (0, 0)
     macs: tuple[int, int] = (0, 0)
+    counted: tuple[int, int] = (0, 0)
+    """MACs by torch's own counter."""
     seconds: dict[str, float] = field(default_factory=dict)
+    """Of processor time, by stage."""
     labels_mib: int = 0
     peak_mib: int = 0
     dtype: str = ""
@@ -49,12 +52,12 @@ class Row:
 
     @contextmanager
     def timed(self, stage: str, note: Callable[[Row], None]) -> Iterator[None]:
-        """Notes that a stage has begun, and afterwards how long it took."""
+        """Notes that a stage has begun, and afterwards how much of the processor it took: others may use it too."""
         self.stage = stage
         note(self)
-        begun = perf_counter()
+        begun = process_time()
         yield
-        self.seconds[stage] = round(perf_counter() - begun, 3)
+        self.seconds[stage] = round(process_time() - begun, 3)
         self.peak_mib = max(self.peak_mib, peak_mib())
 
     def written(self) -> str:
@@ -65,7 +68,7 @@ class Row:
 def read_row(text: str) -> Row:
     """The row in a line of JSON."""
     known = json.loads(text)
-    return Row(**{**known, "parameters": tuple(known["parameters"]), "macs": tuple(known["macs"])})
+    return Row(**{**known, **{name: tuple(known[name]) for name in ("parameters", "macs", "counted") if name in known}})
 
 
 def revision(root: Path) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.zoo.memory import forget_peak, peak_mib, resident_mib
 from benchmarks.zoo.redraw import redraw
@@ -71,7 +73,7 @@ def _attempt(row: Row, build: Build, folder: Path, note: Note) -> None:
     with row.timed("write", note):
         write(sliced, pruned)
     with row.timed("reload", note):
-        check_loaded(pruned, program, row.parameters[1])
+        row.counted = check_loaded(pruned, program, row.parameters[1])
     pruned.unlink()
     with row.timed("proof", note):
         _prove(row, program, lab, cut, sliced)
@@ -134,23 +136,29 @@ def _count(row: Row, known: ModelUnits, removed: Mapping[str, set[int]]) -> None
         raise Finding("nothing can be pruned")
 
 
-def check_loaded(path: Path, dense: Program, forecast: int) -> None:
-    """Raises a Finding unless stock torch loads the file, runs it at two batch sizes and goes back through it."""
+def check_loaded(path: Path, dense: Program, forecast: int) -> tuple[int, int]:
+    """Raises a Finding unless stock torch loads the file, runs it at two batch sizes and goes back through it.
+
+    Gives the multiply-accumulates of an example, of the dense and of the loaded network, as torch itself counts them.
+    """
     module = torch.export.load(path).module()
-    parameters = {parameter.data_ptr(): parameter for parameter in module.parameters()}  # tied ones are several objects
-    for count in LOADED_BATCHES:
-        given = dense.example(count, seed=SEED + count)
-        outputs = _leaves(module(*given))
-        with torch.no_grad():
-            expected = list(dense.run(*given).values())
-        check_outputs(outputs, expected)
-    sum(output.square().mean() for output in outputs if output.requires_grad).backward()  # type: ignore[union-attr]
-    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-    if not gradients or not all(bool(gradient.isfinite().all()) for gradient in gradients):
-        raise Finding(f"{len(gradients)} parameters have gradients, not all of them finite")
-    found = sum(parameter.numel() for parameter in parameters.values())
+    tensors = {tensor.data_ptr(): tensor for tensor in module.parameters()}  # tied ones are several objects
+    found = sum(tensor.numel() for tensor in tensors.values())
     if found != forecast:
         raise Finding(f"{found} parameters are left; the forecast was {forecast}")
+    for count in LOADED_BATCHES:
+        given = dense.example(count, seed=SEED + count)
+        with FlopCounterMode(display=False) as small, sdpa_kernel(SDPBackend.MATH):
+            outputs = _leaves(module(*given))
+        with FlopCounterMode(display=False) as large, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            expected = list(dense.run(*given).values())
+        check_outputs(outputs, expected)
+    torch.stack([output.square().mean() for output in outputs if output.requires_grad]).sum().backward()
+    gradients = [tensor.grad for tensor in tensors.values() if tensor.grad is not None]
+    if not gradients or not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        raise Finding(f"{len(gradients)} parameters have gradients, not all of them finite")
+    counted = (counter.get_total_flops() // (2 * count) for counter in (large, small))
+    return next(counted), next(counted)
 
 
 def check_outputs(outputs: Sequence[Tensor], dense: Sequence[Tensor]) -> None:
