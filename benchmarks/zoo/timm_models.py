@@ -39,5 +39,5 @@ def _subject(name: str) -> Subject:
     import timm
 
     module: nn.Module = timm.create_model(name, pretrained=False)
-    size = module.default_cfg["input_size"][-1] if name in OWN_SIZE.split() else SIZES.get(name, IMAGE)
+    size = int(module.default_cfg["input_size"][-1]) if name in OWN_SIZE.split() else SIZES.get(name, IMAGE)
     return of_images(module, 3, size, size)
