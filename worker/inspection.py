@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from secateur.errors import SecateurError
+from secateur.errors import SecateurError, TooLarge
 from secateur.inspection import ModelInspection
+from secateur.units import ModelUnits
 from worker.order import CONVERTED, Inspected, InspectionOrder
 from worker.program.inspection import inspect as inspect_program
 from worker.program.program import Program
@@ -22,6 +23,9 @@ from worker.recovery.npz import convert_npz, is_npz
 
 UNITS_S = 120
 """Seconds that the search for units may take; the largest networks of torchvision and timm take less than five."""
+
+UNITS_MAX = 1_000_000
+"""What the door can rank within seconds and a few hundred megabytes; networks of 3e9 parameters have 250,000."""
 
 
 def look(order: InspectionOrder) -> Inspected:
@@ -49,13 +53,21 @@ def inspect_model(program: Program) -> ModelInspection:
     found = inspect_program(program)
     try:
         with _within(UNITS_S):
-            lab = label(program)
-            units = describe(find_units(lab), lab)
+            units = _units(program)
     except Exception as error:
         if not isinstance(error, SecateurError):
             traceback.print_exc()
         return found.model_copy(update={"notes": (*found.notes, _note(error))})
     return found.model_copy(update={"units": units})
+
+
+def _units(program: Program) -> ModelUnits:
+    labelling = label(program)
+    units = find_units(labelling)
+    number = sum(len(group.labels) for group in units.groups)
+    if number > UNITS_MAX:
+        raise TooLarge(f"It has {number} units, and at most {UNITS_MAX} can be ranked.")
+    return describe(units, labelling)
 
 
 @contextmanager

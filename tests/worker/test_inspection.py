@@ -56,3 +56,12 @@ def test_a_search_without_end_is_ended(program: Program, monkeypatch: pytest.Mon
     assert time.monotonic() - started < 30
     assert found.units is None
     assert "0.1 s" in found.notes[0]
+
+
+def test_more_units_than_the_door_can_weigh_are_left_out(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "UNITS_MAX", 6)
+    assert inspect_model(program).units is not None
+    monkeypatch.setattr(inspection, "UNITS_MAX", 5)
+    found = inspect_model(program)
+    assert found.units is None
+    assert "6 units" in found.notes[0]
