@@ -75,14 +75,15 @@ class Claim:
         return int(self._run("fix", field="threads", value=str(threads))["value"])
 
     def stage(self, stage: Stage, round: int) -> None:
-        """The job enters a stage of a round.
+        """The job enters a stage of a round; 0: of none, then its record still tells the last one.
 
         Raises:
             SecateurError: No job has such a round.
         """
         if not 0 <= round <= ROUNDS_MAX:
             raise SecateurError("The process spoke of a round that no job has.")
-        self._write({"stage": stage, "round": str(round)}, "stage", {"stage": stage, "round": round})
+        told = {"round": str(round)} if round else {}
+        self._write({"stage": stage, **told}, "stage", {"stage": stage, "round": round})
 
     def progress(self, fraction: float, data: Mapping[str, Any] | None = None) -> None:
         """How much of the whole job is done, 0 to 1; every hundredth becomes an event."""

@@ -222,6 +222,15 @@ def test_an_artifact_without_bytes_is_not_published(store: Store) -> None:
     assert store.jobs.get(claim.id).state == JobState.RUNNING
 
 
+def test_the_last_round_is_told_while_a_job_is_finished(store: Store) -> None:
+    queued(store)
+    claim = claimed(store)
+    for stage, number in ((Stage.EVALUATE, 0), (Stage.FINE_TUNE, 3), (Stage.FINALIZE, 0)):
+        claim.stage(stage, number)
+    job = store.jobs.get(claim.id)
+    assert (job.stage, job.round) == (Stage.FINALIZE, 3)
+
+
 def test_what_the_owner_says_is_shown(store: Store) -> None:
     queued(store)
     claim = claimed(store)
