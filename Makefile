@@ -22,7 +22,7 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/install-torch
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## prune a real network through the whole service and show the report
+demo: $(INSTALLED) ## prune a real network through the whole service, by weights and by units
 	@$(BIN)/python -m examples.digits
 
 test: $(INSTALLED) ## run every test
