@@ -32,6 +32,7 @@ WHERE: dict[str, tuple[str, ...]] = {
     "seed": ("seed",),
     "device": ("device",),
 }
+PARTS = ("data", "task", "prune", "recover", "finalize")
 KINDS = {"sparsity": ("prune", "target", "sparsity"), "rounds": ("prune", "schedule", "iterative")}
 
 
@@ -84,6 +85,10 @@ def from_file(path: Path) -> dict[str, Any]:
         raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint="--spec") from None
     if not isinstance(spec, dict) or not all(isinstance(key, str) for key in spec):
         raise typer.BadParameter(f"{path} does not hold an object with names", param_hint="--spec")
+    for part in PARTS:
+        if not isinstance(spec.get(part, {}), dict):
+            message = f"{part} should hold names, as in '{part}: {{...}}', and not {spec[part]!r}"
+            raise typer.BadParameter(message, param_hint="--spec")
     return spec
 
 

@@ -79,6 +79,16 @@ def test_a_spec_file_that_is_none(sources: tuple[str, ...], tmp_path: Path, text
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("text", ["recover: none", "data: [1]", "prune: 5", "task: classification"])
+def test_a_part_of_a_spec_file_that_holds_no_names_is_named(
+    sources: tuple[str, ...], tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    result = run(*sources, *FULL, "--lr", "0.1", "--task", "regression", "--spec", str(tmp_path / "spec.yaml"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{text.partition(':')[0]} should hold names" in result.stderr
+
+
 # What a draft says
 
 
