@@ -230,7 +230,7 @@ REPORT = example(
             gzip_bytes={"dense": 17_812, "pruned": 2_961},
         ),
         latency=(),
-        timing={"load": 0.4, "evaluate": 0.2, "prune": 0.1, "fine_tune": 6.2, "finalize": 0.9, "measure": 1.1},
+        timing={"load": 0.4, "evaluate": 0.2, "prune": 0.1, "fine_tune": 6.2, "finalize": 0.9},
         provenance=Provenance(
             spec=_spec,
             model_sha256=SHA256,

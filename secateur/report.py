@@ -175,7 +175,7 @@ class Report(Record):
     frozen: tuple[Frozen, ...] = Field(default=(), description="Structured jobs only.")
     proof: Proof | None = Field(default=None, description="Structured jobs only: a job whose proof fails, fails.")
     latency: tuple[Latency, ...]
-    timing: dict[str, float] = Field(description="Seconds a stage, over all attempts that counted.")
+    timing: dict[str, float] = Field(description="Seconds a stage before `measure`, in all attempts that counted.")
     notes: tuple[str, ...] = Field(
         default=(), description="What a reader should know: a no-op, a fallback, an assumption."
     )

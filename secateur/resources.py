@@ -144,7 +144,7 @@ class Forecast(Record):
         default=False,
         description="Whether which units go, and so the counts, can come out otherwise: scores change when the network "
         "is retrained between rounds, are drawn (random), or are not stored (models of very many units). The target is "
-        "reached all the same.",
+        "met all the same, as closely as whole units and multiple_of allow.",
     )
 
 

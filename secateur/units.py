@@ -93,6 +93,6 @@ class ModelUnits(Record):
         return all(len(group.l1) == len(group.l2) == group.size for group in self.groups)
 
     def without_scores(self) -> ModelUnits:
-        """The same for lists: scores and the parts of single units, up to a megabyte a model, are left out."""
+        """The same for lists: scores and the parts of single units, megabytes of a large model, are left out."""
         bare = {"part": (), "l1": (), "l2": ()}
         return self.model_copy(update={"groups": tuple(group.model_copy(update=bare) for group in self.groups)})

@@ -34,7 +34,7 @@ async def create_model(delivery: DeliveryDep) -> Upload:
     responses=answers(200, "The newest first.", page(MODEL)),
 )
 def list_models(store: StoreDep, after: After = None, limit: Limit = DEFAULT_LIMIT) -> Page[Model | Dataset]:
-    """All models, page by page; the scores of single units (up to a megabyte a model) are left out."""
+    """All models, page by page; the scores of single units (megabytes of a large model) are left out."""
     page = store.uploads.list("model", after, limit)
     return page.model_copy(update={"data": tuple(_short(model) for model in page.data)})
 

@@ -40,10 +40,14 @@ def connected(url: str, api_key: str | None) -> Iterator[Client]:
 
 
 def tell(error: SecateurError) -> None:
-    """An error on the error output: its code and message, every single problem, and the way out."""
+    """An error on the error output: its code and message, every single problem once, and the way out."""
     lines = [f"{error.code}: {error.message}"]
     for problem in error.context.get("errors") or ():
-        lines.append(f"  {problem.get('pointer', '')}: {problem.get('message', '')}")
+        pointer, message = str(problem.get("pointer", "")), str(problem.get("message", ""))
+        if message not in error.message:
+            lines.append(f"  at {pointer}: {message}")
+        elif pointer not in error.message:
+            lines.append(f"  at {pointer}")
     if error.remedy:
         lines.append(error.remedy)
     for line in lines:

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from app import examples
 from secateur.cli import app, draft, table
-from secateur.cli.connection import printable
+from secateur.cli.connection import printable, tell
 from secateur.errors import Diverged
 from secateur.report import LayerSparsity, Report
+from secateur.transport import ApiError
 
 REPORT = Report.model_validate(examples.REPORT)
 CLI = [sys.executable, "-c", "from secateur.cli import main; main()"]
@@ -87,6 +88,20 @@ def test_a_part_of_a_spec_file_that_holds_no_names_is_named(
     result = run(*sources, *FULL, "--lr", "0.1", "--task", "regression", "--spec", str(tmp_path / "spec.yaml"))
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"{text.partition(':')[0]} should hold names" in result.stderr
+
+
+def test_a_problem_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    there, other = "An amount of 0.9 is out of reach.", "The model has no input 'y'."
+    problems = [{"pointer": "/prune/target", "message": there}, {"pointer": "/data/inputs/y", "message": other}]
+    tell(ApiError("invalid_spec", f"{there} (1 more in `errors`)", errors=problems, remedy="Ask for less."))
+    tell(ApiError("invalid_spec", f"the spec has 1 problem(s): /prune/target: {there}", errors=problems[:1]))
+    assert capsys.readouterr().err.splitlines() == [
+        f"invalid_spec: {there} (1 more in `errors`)",
+        "  at /prune/target",
+        f"  at /data/inputs/y: {other}",
+        "Ask for less.",
+        f"invalid_spec: the spec has 1 problem(s): /prune/target: {there}",
+    ]
 
 
 # What a draft says
