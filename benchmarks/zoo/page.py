@@ -18,6 +18,7 @@ COLUMNS = (
     "proof error", "effect", "norms of survivors", "frozen nodes", "verdict",
 )  # fmt: skip
 MILLION = 1e6
+FLOAT64_TOLERANCE = 1e-9
 
 
 def page(rows: Sequence[Row], tried: int) -> str:
@@ -50,6 +51,8 @@ def _head(rows: Sequence[Row], names: int) -> list[str]:
         *_counted(passed),
         "",
         f"{machine()} Seconds are processor time of one thread.",
+        "Units: (>= n) where another implementation of the labels finds only n. Prunable: the share of all parameters; "
+        "heads that only training uses (GoogLeNet, Inception) are in no exported graph, so nothing of them is.",
         f"Versions of the code in these rows: {', '.join(sorted({row.revision for row in rows}))}.",
     ]
     if slowest is not None and largest is not None:
@@ -78,7 +81,7 @@ def _shares(rows: Sequence[Row]) -> list[str]:
     lines = ["| family | models | least share of parameters in prunable units |", "|---|---:|---:|"]
     for family, pattern in FAMILIES.items():
         shares = [row.share for row in rows if row.verdict == PASSES and fnmatchcase(row.name, pattern)]
-        lines.append(f"| {family} | {len(shares)} | {min(shares, default=0):.4f} |")
+        lines.append(f"| {family} | {len(shares)} | {f'{min(shares):.4f}' if shares else 'not tried'} |")
     return lines
 
 
@@ -107,7 +110,7 @@ def _line(row: Row) -> str:
         f"{_labels_seconds(row):.2f}",
         f"{row.seconds['surgery']:.2f}",
         f"{row.peak_mib}",
-        f"{row.error:.0e}",
+        f"{row.error:.0e}" + (" (float32)" if row.tolerance > FLOAT64_TOLERANCE else ""),
         f"{row.effect:.2g}",
         f"{row.restricted}",
         "; ".join(f"{why}: {count}" for why, count in sorted(row.frozen.items())),

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from time import process_time
 
@@ -42,7 +42,6 @@ class Row:
     """Of processor time, by stage."""
     labels_mib: int = 0
     peak_mib: int = 0
-    dtype: str = ""
     error: float = 0.0
     tolerance: float = 0.0
     effect: float = 0.0
@@ -66,9 +65,10 @@ class Row:
 
 
 def read_row(text: str) -> Row:
-    """The row in a line of JSON."""
-    known = json.loads(text)
-    return Row(**{**known, **{name: tuple(known[name]) for name in ("parameters", "macs", "counted") if name in known}})
+    """The row in a line of JSON, as far as this version of the code knows its fields."""
+    names = {known.name for known in fields(Row)}
+    values = {name: value for name, value in json.loads(text).items() if name in names}
+    return Row(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def revision(root: Path) -> str:
