@@ -15,7 +15,10 @@ from benchmarks.zoo.memory import peak_mib
 PASSES = "passes"
 EXPORT_REFUSES = "export refuses"
 FAILS = "fails"
-SOURCES = ("worker/program", "worker/pruning", "benchmarks/zoo")
+SOURCES = (
+    *("worker/program/**/*.py", "worker/pruning/**/*.py"),
+    *("benchmarks/zoo/trial.py", "benchmarks/zoo/redraw.py", "benchmarks/zoo/*_models.py"),
+)
 
 
 class Finding(Exception):
@@ -72,6 +75,6 @@ def read_row(text: str) -> Row:
 
 
 def revision(root: Path) -> str:
-    """A digest of the code that is tried and of the trial itself."""
-    paths = sorted(path for folder in SOURCES for path in (root / folder).rglob("*.py"))
+    """A digest of the code that is tried and of how it is tried."""
+    paths = sorted(path for pattern in SOURCES for path in root.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8]
