@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from secateur.errors import ProgramFails
 from worker.program.effects import keeps
-from worker.program.program import Program, attach, named_tensors
+from worker.program.program import Program, Size, attach, named_tensors
 from worker.pruning.labels.rules.indexing import INDEXED, ROLLED
 from worker.pruning.labels.rules.movement import STRIDED
 from worker.pruning.labels.spelling import evaluated, out_of_place, spelled
-from worker.pruning.labels.values import Values
+from worker.pruning.labels.values import PROBE, Values
 
 REFUSED = frozenset((STRIDED, ROLLED, INDEXED))
 SHUFFLES = frozenset(("channel_shuffle", "native_channel_shuffle"))
@@ -75,23 +76,47 @@ def _is_movement(node: fx.Node, values: Values) -> bool:
 
 
 def _rewrite(program: Program, values: Values, chains: list[list[fx.Node]]) -> bool:
+    elsewhere = _elsewhere(program) if chains else None
+    if elsewhere is None:
+        return False
     rewritten = False
     for chain in chains:
         source: Any = chain[0].args[0]
         moved = _moved_axis(chain, values, values.shape(source))
-        if moved is None:
+        if moved is None or not _is_same(moved, _moved_axis(chain, elsewhere, elsewhere.shape(source))):
             continue
         axis, index = moved
         with program.module.graph.inserting_before(chain[-1]):
             constant = program.module.graph.get_attr(_attach(program, index))
             gathered = program.module.graph.call_function(torch.ops.aten.index_select.default, (source, axis, constant))
-        values.take_over(gathered, chain[-1])  # the source of a chain that follows
+        for known in (values, elsewhere):
+            known.take_over(gathered, chain[-1])  # the source of a chain that follows
         chain[-1].replace_all_uses_with(gathered)
         rewritten = True
     if rewritten:
         program.module.graph.eliminate_dead_code(is_impure_node=keeps)
         program.module.recompile()
     return rewritten
+
+
+def _elsewhere(program: Program) -> Values | None:
+    """The values at other sizes of the inputs; None where they cannot be told."""
+    sizes = {name: _another(size) for name, size in program.sizes.items()}
+    try:
+        return Values(program, sizes)
+    except ProgramFails:
+        return None
+
+
+def _another(size: Size) -> int:
+    """A size beside the one that the probe has, where there is one."""
+    above = max(size.example, PROBE) + 1
+    return above if size.maximum is None or above <= size.maximum else size.minimum
+
+
+def _is_same(one: tuple[int, Tensor], other: tuple[int, Tensor] | None) -> bool:
+    """Whether movement is the same at other sizes; else no constant can stand for it."""
+    return other is not None and one[0] == other[0] and torch.equal(one[1], other[1])
 
 
 def _attach(program: Program, index: Tensor) -> str:

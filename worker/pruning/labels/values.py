@@ -25,13 +25,16 @@ class Values:
     no parameter (indices, masks, tables), its numbers are known too.
     """
 
-    def __init__(self, program: Program) -> None:
-        """Raises ProgramFails, naming the node, where a node cannot be run on the meta device."""
+    def __init__(self, program: Program, sizes: Mapping[str, int] | None = None) -> None:
+        """`sizes` are those of the probe where left out.
+
+        Raises ProgramFails, naming the node, where a node cannot be run on the meta device.
+        """
         self.batch = _probe(program)
         self.of: dict[fx.Node, Any] = {}
         self.real: dict[fx.Node, Any] = {}
         self.constant: dict[fx.Node, bool] = {}
-        given = iter(program.example(self.batch))
+        given = iter(program.example(sizes or self.batch))
         tensors = dict(named_tensors(program.module))
         with torch.no_grad():
             for node in program.module.graph.nodes:

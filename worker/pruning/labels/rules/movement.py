@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,13 +31,16 @@ def reshape(tracer: Tracer, node: fx.Node) -> Result:
 
 
 def move(tracer: Tracer, node: fx.Node) -> Result:
-    """The same call on each plane of the operand."""
+    """The same call on each plane of the operand; units are united along an axis where it takes places that vary."""
     assert isinstance(node.target, OpOverload)
     call: Callable[..., Any] = out_of_place(node.target)
     source: Any = node.args[0]
     known = tracer.values.of
     args, kwargs = evaluated(node.args[1:], known), evaluated(node.kwargs, known)
-    moved = [call(plane.tensor, *args, **kwargs) for plane in tracer.planes(source)]
+    planes: Sequence[Plane] = tracer.planes(source)
+    if len(node.all_input_nodes) > 1:
+        planes = tracer.all_across(source, _axes(tracer, node), VARYING)
+    moved = [call(plane.tensor, *args, **kwargs) for plane in planes]
     if isinstance(known[node], Tensor):
         return [Plane(labels) for labels in moved]
     return [[Plane(labels[index]) for labels in moved] for index in range(len(known[node]))]
@@ -52,16 +55,26 @@ def item(tracer: Tracer, node: fx.Node) -> Result:
 
 
 def part(tracer: Tracer, node: fx.Node) -> Result:
-    """A slice; with a step along one of several varying axes, units are united along it first."""
+    """A slice; with a step, or bounds that vary, along one of several varying axes, units are united along it first."""
     source: Any = node.args[0]
-    axis = argument(node, "dim", 0) % len(tracer.shape(source))
+    axes = _axes(tracer, node)
+    (axis,) = axes
     step = argument(node, "step", 1)
-    planes = tracer.planes(source) if step == 1 else tracer.all_across(source, frozenset((axis,)), STRIDED)
+    planes: Sequence[Plane] = tracer.planes(source)
+    if step != 1 or len(node.all_input_nodes) > 1:
+        planes = tracer.all_across(source, axes, VARYING if step == 1 else STRIDED)
     start, end = (
         tracer.values.of.get(bound, bound) if isinstance(bound, fx.Node) else bound
         for bound in (argument(node, "start"), argument(node, "end"))
     )
     return [Plane(torch.ops.aten.slice.Tensor(plane.tensor, axis, start, end, step)) for plane in planes]
+
+
+def _axes(tracer: Tracer, node: fx.Node) -> frozenset[int]:
+    """The axis that a call names; all of its operand where it names none."""
+    source: Any = node.args[0]
+    rank, axis = len(tracer.shape(source)), argument(node, "dim")
+    return frozenset(range(rank)) if axis is None else frozenset((axis % rank,))
 
 
 def reshaped_as(tracer: Tracer, node: fx.Node) -> Result:
@@ -105,6 +118,7 @@ def as_real(tracer: Tracer, node: fx.Node) -> Result:
 SUBPIXELS = "a shuffle of the places along the units"
 COMPLEX = "the parts of a complex number"
 STRIDED = "a slice with a step along the units"
+VARYING = "which of the units are taken varies with the sizes of the inputs"
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(MOVES, move),
