@@ -95,6 +95,6 @@ def _same(old: Tensor, kept: Axes, new: Tensor) -> bool:
         return False
     left = list(kept)
     for axis in range(old.dim()):
-        if old.stride(axis) == 0 == new.stride(axis):
+        if old.stride(axis) == 0 == new.stride(axis) and new.size(axis):
             old, new, left[axis] = old.narrow(axis, 0, 1), new.narrow(axis, 0, 1), None
     return torch.equal(part(old, tuple(left)), new)
