@@ -79,10 +79,17 @@ def prove(
         holds=error <= tolerance,
         max_relative_error=error,
         tolerance=tolerance,
-        effect=max(difference(*pair) for pair in zip(evidence.reference, evidence.dense, strict=True)),
+        effect=_effect(evidence),
         nodes_plain=len(evidence.plain),
         nodes_restricted=evidence.restricted,
     )
+
+
+def _effect(evidence: Evidence) -> float:
+    """How far the pruned outputs are from the dense ones; 1 where they differ by what has no measure (integers, say)."""
+    pairs = zip(evidence.reference, evidence.dense, strict=True)
+    moved = [difference({name: ours[name]}, {name: theirs[name]}) for ours, theirs in pairs for name in theirs]
+    return max((one if math.isfinite(one) else 1.0 for one in moved), default=0.0)
 
 
 def gather_evidence(

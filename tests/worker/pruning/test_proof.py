@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from secateur.report import Proof
 from tests.worker.pruning.cutting import EXAMPLES, Net, Removed, cut_of, program_of
 from worker.program.program import BATCH, Program
 from worker.pruning import footprint
@@ -121,7 +122,9 @@ def test_outputs_of_every_kind_are_compared() -> None:
     sliced = operate(lab, cut)
     evidence = gather_evidence(program, lab, cut, sliced, torch.float64)
     assert [list(given) for given in evidence.reference] == [["scores.0", "scores.1", "positive", "same"]] * 2
-    assert prove(program, lab, cut, sliced).holds
+    found = prove(program, lab, cut, sliced)
+    assert found.holds
+    assert Proof.model_validate_json(found.model_dump_json()) == found  # JSON knows no infinity
 
 
 def _folded(net: Net, x: Tensor) -> Tensor:
