@@ -86,7 +86,7 @@ def prove(
 
 
 def _effect(evidence: Evidence) -> float:
-    """How far the pruned outputs are from the dense ones; 1 where they differ by what has no measure (integers, say)."""
+    """How far the pruned outputs are from the dense ones; 1 where they differ by what has no measure (integers)."""
     pairs = zip(evidence.reference, evidence.dense, strict=True)
     moved = [difference({name: ours[name]}, {name: theirs[name]}) for ours, theirs in pairs for name in theirs]
     return max((one if math.isfinite(one) else 1.0 for one in moved), default=0.0)
