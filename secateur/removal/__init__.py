@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from secateur.removal.counts import count_macs, count_parameters, kept_per_part
 from secateur.removal.groups import choose_groups
-from secateur.removal.select import require_reachable, select
+from secateur.removal.select import TOLERANCE, require_reachable, select, share_gone
 
-__all__ = ["choose_groups", "count_macs", "count_parameters", "kept_per_part", "require_reachable", "select"]
+__all__ = [
+    "TOLERANCE",
+    "choose_groups",
+    "count_macs",
+    "count_parameters",
+    "kept_per_part",
+    "require_reachable",
+    "select",
+    "share_gone",
+]

@@ -15,6 +15,7 @@ from secateur.spec.structured import PruneUnits
 from secateur.units import ModelUnits
 
 TOLERANCE = 0.01
+"""Of the dense count: as far as a target may be missed before that is worth a word."""
 
 
 def select(
@@ -61,6 +62,20 @@ def require_reachable(units: ModelUnits, prune: PruneUnits, scores: Scores) -> N
         )
 
 
+def share_gone(units: ModelUnits, prune: PruneUnits, gone: Gone) -> float:
+    """The share of what the target counts that is gone with these units; 0 where there is nothing to count."""
+    chosen = choose_groups(units, prune)
+    dense, left = (_count(units, prune, chosen, kept_per_part(units, each)) for each in ({}, gone))
+    return 1 - left / dense if dense else 0.0
+
+
+def _count(units: ModelUnits, prune: PruneUnits, chosen: Sequence[int], kept: Sequence[int]) -> int:
+    if prune.target.kind == "units":
+        groups = set(chosen)
+        return sum(kept[index] for index, part in enumerate(units.parts) if part.group in groups)
+    return COUNTS[prune.target.kind](units, kept)
+
+
 class _Selection:
     """What is left after each number of steps of the queue."""
 
@@ -100,10 +115,7 @@ class _Selection:
         return self._count(kept)
 
     def _count(self, kept: Sequence[int]) -> int:
-        if self.prune.target.kind == "units":
-            chosen = set(self.chosen)
-            return sum(kept[index] for index, part in enumerate(self.units.parts) if part.group in chosen)
-        return COUNTS[self.prune.target.kind](self.units, kept)
+        return _count(self.units, self.prune, self.chosen, kept)
 
     def _taken(self, steps: int) -> dict[int, int]:
         """How many members of each chosen group are gone after so many steps of the queue."""

@@ -339,6 +339,16 @@ def test_what_takes_nothing_but_its_own_data_is_proved_on_that(tmp_path: Path) -
     assert 0 < report.proof.effect < float("inf")
 
 
+@pytest.mark.parametrize(("amount", "missed"), [(0.5, 0), (0.4, 1)])
+def test_a_target_between_two_units_is_told(amount: float, missed: int, tmp_path: Path) -> None:
+    """Of four heads two go."""
+    asked = {"granularity": "head", "target": {"kind": "units", "amount": amount}, "schedule": ONE_SHOT}
+    report = run(order(tmp_path, transformer(), spec=spec(recover={"kind": "none"}, **asked))).report
+    assert [(each.before, each.after) for each in report.units] == [(4, 2)]
+    assert sum("50.0% of the units are gone, 40.0% were asked for" in note for note in report.notes) == missed
+    assert sum("asked for" in note for note in report.notes) == missed
+
+
 def test_only_what_is_asked_for_is_cut(tmp_path: Path) -> None:
     wanted = order(tmp_path, transformer(), spec=spec(granularity="head"))
     report = run(wanted).report

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from secateur.errors import ProofFailed, SurgeryFailed
-from secateur.removal import choose_groups, count_macs, count_parameters, kept_per_part, require_reachable, select
+from secateur.removal import (
+    TOLERANCE,
+    choose_groups,
+    count_macs,
+    count_parameters,
+    kept_per_part,
+    require_reachable,
+    select,
+    share_gone,
+)
 from secateur.report import Frozen, Macs, Proof, UnitCount
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
@@ -79,11 +88,22 @@ class Removal:
             self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
         self._take(gone)
         kept, counts = kept_per_part(known, gone), self._counts()
+        if number == self._prune.rounds:
+            self._say_what_is_missed()
         return Taken(
             units_removed=1 - sum(count.after for count in counts) / sum(count.before for count in counts),
             parameters=count_parameters(known, kept),
             macs=count_macs(known, kept),
         )
+
+    def _say_what_is_missed(self) -> None:
+        target = self._prune.target
+        share = share_gone(self._anatomy.known, self._prune, self._gone)
+        if abs(share - target.amount) > TOLERANCE:
+            self._note(
+                f"{share:.1%} of the {target.kind} are gone, {target.amount:.1%} were asked for: units go whole, in "
+                f"order of their scores, with multiple_of {self._prune.multiple_of}."
+            )
 
     def carried(self, state: TrainState) -> TrainState:
         """The memory of what is left: entry by entry it does not depend on what is gone."""
