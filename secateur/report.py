@@ -118,8 +118,9 @@ class Frozen(Record):
 
 
 class Proof(Record):
-    """The smaller network equals the uploaded one with the removed units' entries set to zero at every node.
+    """The smaller network equals the uploaded graph with the removed units' entries set to zero at every node.
 
+    Both have the numbers that are handed over; what was removed has those of the upload.
     Where an operator takes statistics across removed units (a layer norm, say) both take them over what is left.
     """
 
@@ -127,8 +128,8 @@ class Proof(Record):
     max_relative_error: float = Field(description="Largest difference of outputs, relative to the largest output.")
     tolerance: float
     effect: float = Field(
-        description="How far the pruned outputs are from the dense ones, relative to the largest: near 0 the proof "
-        "says little."
+        description="How far the pruned outputs are from those with the removed units put back, relative to the "
+        "largest: near 0 the proof says little."
     )
     nodes_plain: int = Field(description="Nodes whose removed entries were set to zero and nothing else.")
     nodes_restricted: tuple[str, ...] = Field(

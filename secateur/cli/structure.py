@@ -100,7 +100,7 @@ def proof_line(proof: Proof) -> str:
     """What the proof says, in words."""
     restricted = len(proof.nodes_restricted)
     return (
-        f"The proof {'holds' if proof.holds else 'DOES NOT HOLD'}: the pruned network differs from the uploaded one "
+        f"The proof {'holds' if proof.holds else 'DOES NOT HOLD'}: the pruned network differs from the full-size one "
         f"without the removed units by {proof.max_relative_error:.1e} of the largest output (at most "
         f"{proof.tolerance:.0e}), while pruning itself moved outputs by {proof.effect:.1e} of it. "
         f"{proof.nodes_plain} nodes compared plainly, {restricted} with the statistics of what is left."
