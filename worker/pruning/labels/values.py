@@ -85,6 +85,8 @@ def _run(node: fx.Node, known: Mapping[fx.Node, Any], device: str = "cpu") -> An
     args, kwargs = _on(device, evaluated(node.args, fresh)), _on(device, evaluated(node.kwargs, fresh))
     try:
         return target(*args, **kwargs)
+    except TimeoutError:
+        raise  # an alarm that happens to go off here says nothing of the node
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ProgramFails(f"The shapes behind {node.name} ({node.target}) cannot be told: {reason}") from error

@@ -13,6 +13,7 @@ from worker.program.program import Program
 from worker.program.reader import read
 from worker.pruning.labels.labelling import label
 from worker.pruning.labels.rules.movement import VARYING
+from worker.pruning.labels.values import Values
 
 ROWS = 20
 
@@ -84,3 +85,16 @@ def test_movement_that_follows_a_size_is_no_constant(name: str, tmp_path: Path) 
     for size in (4, 13, ROWS):
         inputs = program.example({length: size})
         torch.testing.assert_close(labelled.run(*inputs), program.run(*inputs))
+
+
+def test_an_alarm_in_the_midst_of_a_node_is_not_put_down_to_it(tmp_path: Path) -> None:
+    program = _upload(tmp_path, _interleaved)
+
+    def alarm(*_: object) -> None:
+        raise TimeoutError
+
+    for node in program.module.graph.nodes:
+        if node.name.startswith("cat"):
+            node.target = alarm
+    with pytest.raises(TimeoutError):
+        Values(program)
