@@ -139,7 +139,7 @@ CASES = {
         _positioned,
         (integers(11, 5),),
         {"channel": [8]},
-        frozen=(("embedding*", "words.weight:0"), ("add*", "places:1")),
+        frozen=(("embedding*", "words.weight:0"), ("slice*", "places:1")),
         kept={"words.weight:0": 11, "places:1": 64},
         varying=({1: "tokens"},),
     ),
