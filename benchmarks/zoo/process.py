@@ -8,7 +8,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -92,7 +94,8 @@ def _attempt(row: Row, path: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
-    with tempfile.TemporaryDirectory(dir=path.parent) as name:
+    quiet = redirect_stderr(StringIO())  # a refused export prints its whole graph
+    with tempfile.TemporaryDirectory(dir=path.parent) as name, quiet, redirect_stdout(StringIO()):
         attempt(row, catalogue()[row.name], Path(name), lambda known: _replace(path, known.written()))
 
 
