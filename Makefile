@@ -25,8 +25,9 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/install-torch
 demo: $(INSTALLED) ## prune a real network through the whole service, by weights and by units
 	@$(BIN)/python -m examples.digits
 
-test: $(INSTALLED) ## run every test
-	$(BIN)/python -m pytest -q
+test: $(INSTALLED) ## run every test: those that compute on two cores at once, then those that start the real stack
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not integration"
+	$(BIN)/python -m pytest -q -m integration
 
 check: $(INSTALLED) ## format, lint, types, and who may import whom
 	$(BIN)/ruff format --check $(SOURCES)
