@@ -20,7 +20,7 @@ from benchmarks.zoo.row import FAILS, Row, read_row
 
 POLL_SECONDS = 0.2
 MIB = 1 << 20
-PRELOADED = ["torch", "benchmarks.zoo.libraries", "benchmarks.zoo.trial"]
+PRELOADED = ["torch.export._trace", "benchmarks.zoo.libraries", "benchmarks.zoo.trial"]
 
 
 @dataclass(frozen=True)
