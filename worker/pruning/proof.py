@@ -65,8 +65,8 @@ def prove(
     """Compares `sliced` with `program`, the upload that `lab` labelled, where the units of `cut` are silent.
 
     Computes in `dtype`: if None in float64 where the memory that is free suffices, else in float32; the tolerance is
-    1e-9 or 1e-5 unless another is given. Outputs that are not finite, of another shape or dtype, or integers that
-    differ at all, do not hold. Works on the CPU, with inputs of the program's own, or those that `inputs` gives (some
+    1e-9 or 1e-5 unless another is given. Outputs that are no numbers or of another shape or dtype, and integers or
+    infinities that differ at all, do not hold. Works on the CPU, with inputs of the program's own, or those that `inputs` gives (some
     programs take nothing but their users' data: they begin with a logarithm, say). The programs stay as they are.
     """
     dtype = dtype or (torch.float64 if fits(lab, torch.float64) else torch.float32)
@@ -119,7 +119,8 @@ def batch_sizes(program: Program) -> tuple[int, ...]:
 def difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
     """The largest difference of any output, relative to the largest entry of that output in `theirs`.
 
-    Infinite where outputs are missing, not finite, or of another shape or dtype; integers differ or do not.
+    Infinite where outputs are missing, no numbers, or of another shape or dtype; integers and infinities (of masked
+    logits) differ or do not.
     """
     if ours.keys() != theirs.keys():
         return math.inf
@@ -131,7 +132,11 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
         return math.inf
     if not (ours.is_floating_point() or ours.is_complex()):
         return 0.0 if torch.equal(ours, theirs) else math.inf
-    if not bool(ours.isfinite().all() and theirs.isfinite().all()):
+    finite = theirs.isfinite()
+    if not torch.equal(ours[~finite], theirs[~finite]):  # a NaN equals nothing
+        return math.inf
+    ours, theirs = ours[finite], theirs[finite]
+    if not bool(ours.isfinite().all()):
         return math.inf
     error, scale = (float(value.abs().max()) if value.numel() else 0.0 for value in (ours - theirs, theirs))
     return error / scale if scale else (0.0 if not error else math.inf)

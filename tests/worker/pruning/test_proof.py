@@ -229,4 +229,9 @@ def test_differences_are_relative_to_the_largest() -> None:
         assert difference({"0": other}, {"0": ones}) == math.inf
     assert difference({"0": torch.tensor([1, 2])}, {"0": torch.tensor([1, 3])}) == math.inf
     assert difference({"1": ones}, {"0": ones}) == math.inf
+    masked = torch.tensor([1.0, -math.inf, 2.0])
+    assert difference({"0": masked}, {"0": masked}) == 0
+    assert difference({"0": masked.roll(1)}, {"0": masked}) == math.inf
+    assert difference({"0": -masked}, {"0": masked}) == math.inf
+    assert difference({"0": ones * math.nan}, {"0": ones * math.nan}) == math.inf
     assert difference({"0": ones}, {"0": ones * 0}) == math.inf
