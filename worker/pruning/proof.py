@@ -65,9 +65,10 @@ def prove(
     """Compares `sliced` with `program`, the upload that `lab` labelled, where the units of `cut` are silent.
 
     Computes in `dtype`: if None in float64 where the memory that is free suffices, else in float32; the tolerance is
-    1e-9 or 1e-5 unless another is given. Outputs that are no numbers or of another shape or dtype, and integers or
-    infinities that differ at all, do not hold. Works on the CPU, with inputs of the program's own, or those that `inputs` gives (some
-    programs take nothing but their users' data: they begin with a logarithm, say). The programs stay as they are.
+    1e-9 or 1e-5 unless another is given. Outputs that are no numbers, infinite all over, or of another shape or dtype
+    do not hold, nor do integers or infinities that differ at all. Works on the CPU, with inputs of the program's own,
+    or those that `inputs` gives (some programs take nothing but their users' data: they begin with a logarithm, say).
+    The programs stay as they are.
     """
     dtype = dtype or (torch.float64 if fits(lab, torch.float64) else torch.float32)
     tolerance = TOLERANCE[dtype] if tolerance is None else tolerance
@@ -133,7 +134,8 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
     if not (ours.is_floating_point() or ours.is_complex()):
         return 0.0 if torch.equal(ours, theirs) else math.inf
     finite = theirs.isfinite()
-    if not torch.equal(ours[~finite], theirs[~finite]):  # a NaN equals nothing
+    agree = torch.equal(ours[~finite], theirs[~finite])  # a NaN equals nothing
+    if not agree or (theirs.numel() and not bool(finite.any())):
         return math.inf
     ours, theirs = ours[finite], theirs[finite]
     if not bool(ours.isfinite().all()):
