@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
@@ -36,7 +36,7 @@ class Limits:
 class Trial:
     """A trial that runs: its process, the file that holds its row so far, and when it has to be over."""
 
-    process: ForkServerProcess
+    process: BaseProcess
     path: Path
     deadline: float
 
