@@ -9,7 +9,7 @@ from pydantic import Field
 
 from secateur.record import Record
 from secateur.spec import JobSpec
-from secateur.units import UnitKind
+from secateur.units import FrozenNode, UnitKind
 
 ZEROS_NOTE = (
     "Zeros in a dense file save neither memory nor time: the tensors keep their shape, and kernels still multiply by "
@@ -108,15 +108,6 @@ class UnitCount(Record):
     after: int
 
 
-class Frozen(Record):
-    """What could not be pruned, and why."""
-
-    node: str = Field(description="The node of the graph where the analysis stopped.")
-    why: str
-    parameters: tuple[str, ...] = Field(default=(), description="`name:axis` of what kept its length because of it.")
-    way: tuple[str, ...] = Field(default=(), description="The nodes from there to the parameter.")
-
-
 class Proof(Record):
     """The smaller network equals the uploaded graph with the removed units' entries set to zero at every node.
 
@@ -173,7 +164,7 @@ class Report(Record):
     size: Size
     macs: Macs | None = Field(default=None, description="Structured jobs only.")
     units: tuple[UnitCount, ...] = Field(default=(), description="Structured jobs only: the chosen groups.")
-    frozen: tuple[Frozen, ...] = Field(default=(), description="Structured jobs only.")
+    frozen: tuple[FrozenNode, ...] = Field(default=(), description="Structured jobs only.")
     proof: Proof | None = Field(default=None, description="Structured jobs only: a job whose proof fails, fails.")
     latency: tuple[Latency, ...]
     timing: dict[str, float] = Field(description="Seconds a stage before `measure`, in all attempts that counted.")

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from secateur.cli.drawing import plain, size, table
-from secateur.report import Frozen, Proof, Report, UnitCount
+from secateur.report import Proof, Report, UnitCount
 from secateur.resources import Forecast
 from secateur.units import FrozenNode, ModelUnits
 
@@ -85,7 +85,7 @@ def groups_table(units: ModelUnits) -> Table:
     return drawn
 
 
-def frozen_table(found: Sequence[Frozen] | Sequence[FrozenNode]) -> Table:
+def frozen_table(found: Sequence[FrozenNode]) -> Table:
     """The first places where the analysis stopped."""
     drawn = table("frozen", "node", "why")
     drawn.columns[1].justify = "left"

@@ -17,8 +17,9 @@ from secateur.cli import app, draft, structure, table
 from secateur.cli.inspect import parts
 from secateur.cli.progress import measurement
 from secateur.inspection import ModelInspection
-from secateur.report import Frozen, Macs, Proof, Report, Round, UnitCount
+from secateur.report import Macs, Proof, Report, Round, UnitCount
 from secateur.resources import Forecast
+from secateur.units import FrozenNode
 from tests.secateur.conftest import Door
 from tests.secateur.removal.chain import Chain
 
@@ -180,7 +181,7 @@ def structured() -> Report:
             "size": {key: value for key, value in size.items() if key != "note"},
             "macs": Macs(dense=4736, pruned=2368),
             "units": [UnitCount(group=NAME, kind="neuron", before=64, after=32)] * 2,
-            "frozen": [Frozen(node=f"lstm_{at}", why="labels cannot follow it") for at in range(30)],
+            "frozen": [FrozenNode(node=f"lstm_{at}", why="labels cannot follow it") for at in range(30)],
             "proof": Proof(
                 holds=True,
                 max_relative_error=3e-15,
@@ -224,7 +225,7 @@ def test_a_proof_that_fails_is_not_to_be_overlooked() -> None:
 def test_names_of_strangers_are_shown_as_they_are() -> None:
     name = "[red]a\x1b[2J\n.weight"
     unit = UnitCount(group=name, kind="head", before=2, after=1)
-    text = drawn(structure.units_table([unit]), structure.frozen_table([Frozen(node=name, why=name)]))
+    text = drawn(structure.units_table([unit]), structure.frozen_table([FrozenNode(node=name, why=name)]))
     assert text.count("[red]a\ufffd[2J\ufffd.weight") == 3
 
 

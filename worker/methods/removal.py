@@ -21,7 +21,7 @@ from secateur.removal import (
     select,
     share_gone,
 )
-from secateur.report import Frozen, Macs, Proof, UnitCount
+from secateur.report import Macs, Proof, UnitCount
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
@@ -139,7 +139,7 @@ class Removal:
         return {
             "macs": Macs(dense=dense, pruned=pruned),
             "units": self._counts(),
-            "frozen": tuple(Frozen(**found.model_dump()) for found in known.frozen),
+            "frozen": known.frozen,
             "proof": self._proof,
         }
 

@@ -9,6 +9,7 @@ from itertools import chain
 import torch
 from torch import fx
 
+from secateur.units import FrozenNode
 from worker.program.program import Program
 from worker.pruning.labels.book import FROZEN, Book, Ids
 from worker.pruning.labels.gathers import gather_refused, gather_shuffles
@@ -19,7 +20,7 @@ from worker.pruning.labels.rules.table import RULES
 from worker.pruning.labels.spelling import spelled
 from worker.pruning.labels.tracer import Tracer
 from worker.pruning.labels.values import Values
-from worker.pruning.labels.ways import Frozen, explain
+from worker.pruning.labels.ways import explain
 
 UNREACHED = "entries that the example does not reach"
 PASSES_MAX = 64
@@ -37,7 +38,7 @@ class Labelling:
     """Labels are below this number; not every number is in use."""
     heads: frozenset[int]
     """Labels that index independent products of two activations: attention heads."""
-    frozen: tuple[Frozen, ...]
+    frozen: tuple[FrozenNode, ...]
     tracer: Tracer
 
     def planes(self, node: fx.Node) -> Planes:

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order
 from torch import fx
 
+from secateur.units import FrozenNode
 from worker.pruning.labels.book import FROZEN, Book, Ids
 
 LONGEST = 12
 JOINED = "meets entries that are frozen or have no units, as where a concatenation holds some"
 
 
-@dataclass(frozen=True)
-class Frozen:
-    """A node that froze axes of parameters."""
-
-    node: str
-    why: str
-    parameters: tuple[str, ...]
-    """The axes that it froze, as `name:axis`."""
-    way: tuple[str, ...]
-    """From this node to the first of the parameters: the nodes where labels were united, both ends included."""
-
-
-def explain(book: Book, axes: Mapping[str, Ids]) -> tuple[Frozen, ...]:
+def explain(book: Book, axes: Mapping[str, Ids]) -> tuple[FrozenNode, ...]:
     """Who froze which of `axes`: for each, the labels that its frozen entries were born with.
 
     Uniting and freezing are edges between labels; the way to a parameter is the shortest from label 0.
@@ -52,7 +40,9 @@ def explain(book: Book, axes: Mapping[str, Ids]) -> tuple[Frozen, ...]:
         why = reasons.get((nodes[-1], steps[-1][0]), JOINED)
         names = found.setdefault((nodes[-1].name, why), ([], _way(nodes)))
         names[0].append(axis)
-    return tuple(Frozen(node, why, tuple(names), way) for (node, why), (names, way) in found.items())
+    return tuple(
+        FrozenNode(node=node, why=why, parameters=tuple(names), way=way) for (node, why), (names, way) in found.items()
+    )
 
 
 def _steps(label: int, before: Ids) -> list[tuple[int, int]]:

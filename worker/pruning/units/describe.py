@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.units import SCORED_UNITS, FrozenNode, ModelUnits, Term, UnitGroup
+from secateur.units import SCORED_UNITS, ModelUnits, Term, UnitGroup
 from worker.pruning.labels.labelling import Labelling
 from worker.pruning.units.costs import lost, macs, parameters, whole
 from worker.pruning.units.groups import NO_GROUP, Group
@@ -28,10 +28,7 @@ def describe(units: Units, lab: Labelling) -> ModelUnits:
         macs=products,
         batch=lab.values.batch,
         occupied=units.parts.occupied(units.lines.distinct()),
-        frozen=tuple(
-            FrozenNode(node=found.node, why=found.why, parameters=found.parameters, way=found.way)
-            for found in lab.frozen
-        ),
+        frozen=lab.frozen,
         prunable_share=everything / max(1, whole(numbers, sizes)),
     )
 
