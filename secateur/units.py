@@ -57,7 +57,8 @@ class UnitGroup(Record):
         description="The index of each unit's part; a single number where all units are in one."
     )
     l1: tuple[float, ...] = Field(
-        default=(), description="Score of each unit, normalised over the group. Empty in lists and where not stored."
+        default=(),
+        description="Score of each unit, relative to its group and to the number of rows it has in weights. Empty in lists and where not stored.",
     )
     l2: tuple[float, ...] = ()
 

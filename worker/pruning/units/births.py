@@ -22,6 +22,8 @@ class Birth:
     weight: str
     operator: str
     labels: Vector
+    rows: Vector
+    """How many entries of the axis each label has: a head has as many as its size."""
 
 
 def births(lab: Labelling, lines: Lines) -> Iterator[Birth]:
@@ -39,7 +41,7 @@ def births(lab: Labelling, lines: Lines) -> Iterator[Birth]:
             for weight, labels in carried.items():
                 given = np.isin(left, labels)
                 if given.any():
-                    yield Birth(weight, operator, left[given])
+                    yield Birth(weight, operator, left[given], line.count(left[given]))
                 left = left[~given]
 
 

@@ -26,6 +26,8 @@ class Group:
     head: bool
     births: dict[str, str] = field(default_factory=dict)
     """Every weight that gives units of the group, and the operator that uses it."""
+    rows: float = 0.0
+    """How many rows of these weights one unit has, on average: one of each layer that writes to a stream, say."""
 
     @property
     def kind(self) -> UnitKind:
@@ -68,9 +70,12 @@ class Groups:
             if labels.size:
                 self.of[labels] = len(self.all)
                 self.all.append(Group(self._numbered(name), labels, head))
-        for index in np.unique(self.of[birth.labels]):
-            if index != NO_GROUP:
-                self.all[index].births.setdefault(birth.weight, birth.operator)
+        of = self.of[birth.labels]
+        for index in np.unique(of):
+            group = self.all[index]
+            if index != NO_GROUP and birth.weight not in group.births:
+                group.births[birth.weight] = birth.operator
+                group.rows += float(birth.rows[of == index].sum()) / len(group.labels)
 
     def _numbered(self, name: str) -> str:
         """The name, with a number from the second time on; names of parameters have neither `#` nor `:`."""
@@ -100,4 +105,5 @@ def _leftovers(lab: Labelling, lines: Lines) -> Iterator[tuple[str, Birth]]:
     for node, parameter in used_parameters(lab.program).items():
         for axis, side in enumerate(lines.of(node)):
             for line in side.lines:
-                yield f"{parameter}:{axis}", Birth(parameter, "", line.ordered())
+                labels = line.ordered()
+                yield f"{parameter}:{axis}", Birth(parameter, "", labels, line.count(labels))

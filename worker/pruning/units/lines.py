@@ -33,6 +33,11 @@ class Line:
         labels, places, counts = np.unique(entries, return_inverse=True, return_counts=True)
         return cls(entries, labels, places, counts)
 
+    def count(self, labels: Vector) -> Vector:
+        """How often each of these labels, which are on the line, occurs."""
+        counts: Vector = self.counts[np.searchsorted(self.labels, labels)]
+        return counts
+
     def ordered(self) -> Vector:
         """Each label once, in the order in which they first occur."""
         _, first = np.unique(self.places, return_index=True)

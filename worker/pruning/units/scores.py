@@ -2,14 +2,19 @@
 
 A unit's magnitude is the root mean square (l2) or the mean absolute value (l1) of every entry that it owns: its own
 weights, those of its consumers, biases and norms (the groups of Fang et al. 2023, DepGraph). A mean, so that units of
-one group that own different numbers of entries compare. Its score is that over the mean of its group, so that groups
-of different width, depth and initialisation compare: 1 is what is usual in the group.
+one group that own different numbers of entries compare, and over the mean of its group, so that groups of different
+width, depth and initialisation compare: 1 is what is usual in the group, for one row of a weight.
+
+A unit has as many rows as layers write to it, and a head as many as its size in each projection; they go together. Its
+score is the norm of all of them, each as long as that relative magnitude: sqrt(rows) times it for l2, rows times it
+for l1. Without that factor a channel that seventeen layers write to would count no more than a neuron of one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -21,6 +26,8 @@ from worker.pruning.units.belongings import Flags, Reals, belongings
 from worker.pruning.units.units import Units
 
 Kind = Literal["l1", "l2", "random"]
+POWERS: dict[str, Callable[[float], float]] = {"l1": float, "l2": math.sqrt}
+"""The norm of so many rows of length 1."""
 
 
 def score(
@@ -44,7 +51,10 @@ def score(
         return [_rounded(_drawn(group.name, len(group.labels), seed) * there[group.labels]) for group in units.groups]
     known = dict(lab.program.named_parameters()) if tensors is None else tensors
     magnitudes = _magnitudes(units, lab, known, kind, there)
-    return [_rounded(_relative(magnitudes[group.labels], there[group.labels])) for group in units.groups]
+    return [
+        _rounded(_relative(magnitudes[group.labels], there[group.labels]) * POWERS[kind](max(1.0, group.rows)))
+        for group in units.groups
+    ]
 
 
 def _magnitudes(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], kind: Kind, there: Flags) -> Reals:

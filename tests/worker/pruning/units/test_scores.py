@@ -56,7 +56,9 @@ def reference(net: Subject | Found, kind: str, alive: Tensor) -> list[list[float
             mean = (entries.square() if kind == "l2" else entries.abs()).sum() / max(1, entries.numel())
             magnitudes.append(float(mean.sqrt() if kind == "l2" else mean))
         mean = sum(magnitudes) / max(1, int(alive[group.labels].sum()))
-        scores.append([magnitude / mean for magnitude in magnitudes])
+        rows = max(1.0, group.rows)
+        norm = rows**0.5 if kind == "l2" else rows
+        scores.append([magnitude / mean * norm for magnitude in magnitudes])
     return scores
 
 
@@ -115,6 +117,31 @@ def test_a_group_of_larger_weights_scores_no_higher(find: Find) -> None:
             parameter *= 1000
     assert score_of(find(module, [torch.randn(2, 4)])) == pytest.approx(before, rel=1e-5)
     assert math.isclose(sum(before) / len(before), 1, rel_tol=1e-5)
+
+
+class Stream(nn.Module):
+    """A stream that three layers write to, a hidden layer, and attention with two heads of 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.up, self.down = nn.Linear(5, 8), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.qkv, self.out, self.head = nn.Linear(8, 18), nn.Linear(6, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.down(torch.relu(self.up(x)))
+        q, k, v = self.qkv(x).unflatten(-1, (3, 2, 3)).permute(2, 0, 3, 1, 4).unbind()
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.head(torch.tanh(x + self.out(y)))
+
+
+def test_a_unit_has_a_row_of_each_layer_that_writes_to_it_and_a_head_those_of_its_size(find: Find) -> None:
+    net = find(Stream(), [torch.randn(2, 4, 5)])
+    rows = {group.name: group.rows for group in net.units.groups}
+    assert rows == {"stem.weight": 3, "up.weight": 1, "qkv.weight": 9}
+    for kind, norms in (("l2", (3**0.5, 1, 3)), ("l1", (3, 1, 9))):
+        means = [sum(scores) / len(scores) for scores in score(net.units, net.lab, kind)]
+        assert means == pytest.approx(norms, rel=1e-5)
 
 
 def test_weights_that_are_no_numbers_score_nothing(find: Find) -> None:
