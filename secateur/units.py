@@ -58,7 +58,8 @@ class UnitGroup(Record):
     )
     l1: tuple[float, ...] = Field(
         default=(),
-        description="Score of each unit, relative to its group, times the norm of its rows. Empty in lists and where not stored.",
+        description="Score of each unit, relative to its group, times the norm of its rows. Empty in lists and where "
+        "not stored.",
     )
     l2: tuple[float, ...] = ()
 
