@@ -9,10 +9,11 @@ PATH = Path(__file__).with_name("expected.json")
 
 
 def expected_units() -> dict[str, int]:
-    """The least number of units by the name of the model.
+    """The least number of units by the name of the model; none where export refuses.
 
-    Counted by another implementation of the labels; for plain families they are the sums that their definitions give:
-    64 + 128 + 256 + 512 channels and those inside the blocks of a ResNet; width, neurons and heads of a transformer.
+    Counted by another implementation of the labels, or the sum that a definition gives: the channels of a ResNet's
+    stem, streams and blocks; width, inner neurons and heads of a transformer. Where the other implementation missed
+    units (heads of Lambda layers, of EfficientViT, the inner stream of TNT) the number is that of the definition.
     """
     known: dict[str, int] = json.loads(PATH.read_text())
     return known

@@ -69,7 +69,7 @@ def _counted(passed: Sequence[Row]) -> list[str]:
     others = [row for row in passed if row.counted != row.macs]
     lines = [
         f"Of {len(passed)} networks {len(passed) - len(others)} have, before and after, exactly the MACs that "
-        "torch.utils.flop_counter counts."
+        "torch.utils.flop_counter counts; that counter leaves recurrent layers out."
     ]
     return lines + [
         f"* {row.name}: {row.macs[0]} and {row.macs[1]}; torch counts {row.counted[0]} and {row.counted[1]}"
