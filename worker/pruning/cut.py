@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from secateur.errors import SurgeryFailed
 from worker.program.program import named_tensors
 from worker.pruning.labels.labelling import Labelling
-from worker.pruning.labels.planes import Plane
+from worker.pruning.labels.planes import Plane, lying
 
 Axes: TypeAlias = tuple[Tensor | None, ...]
 """For each axis of a value what stays: bool, as long as the axis was, or None where all of it stays."""
@@ -110,6 +110,15 @@ def part(tensor: Tensor, axes: Axes) -> Tensor:
     return tensor
 
 
+def present(axes: Axes) -> Tensor:
+    """Which entries stay: bool, of as many axes, broadcasting to the value's shape."""
+    stays = torch.ones((1,) * len(axes), dtype=torch.bool)
+    for axis, kept in enumerate(axes):
+        if kept is not None:
+            stays = stays & lying(kept, axis, len(axes))
+    return stays
+
+
 def put(small: Tensor, into: Tensor, axes: Axes) -> None:
     """Writes `small` to the entries of `into` that stay, and 0 to all others."""
     if all(kept is None for kept in axes):
@@ -120,8 +129,5 @@ def put(small: Tensor, into: Tensor, axes: Axes) -> None:
         torch.arange(size) if kept is None else kept.nonzero().flatten()
         for size, kept in zip(into.shape, axes, strict=True)
     ]
-    mesh = [
-        place.to(into.device).view([-1 if axis == other else 1 for other in range(into.dim())])
-        for axis, place in enumerate(places)
-    ]
+    mesh = [lying(place.to(into.device), axis, into.dim()) for axis, place in enumerate(places)]
     into[tuple(mesh)] = small.to(into)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from secateur.errors import SurgeryFailed
 from worker.program.operators import name
 from worker.program.program import Program
-from worker.pruning.cut import Axes, Cut
+from worker.pruning.cut import Axes, Cut, present
 from worker.pruning.survivors import crossed, statistic
 
 
@@ -81,11 +80,7 @@ class Reference(fx.Interpreter):
         cut = [axis for axis, kept in enumerate(axes) if kept is not None]
         if not cut:
             return result
-        gone = torch.zeros((1,) * result.dim(), dtype=torch.bool)
-        for axis in cut:
-            kept = self._at(axes[axis], result.shape[axis])
-            assert kept is not None
-            gone = gone | ~kept.view([-1 if axis == other else 1 for other in range(result.dim())])
+        gone = ~present(tuple(self._at(kept, size) for kept, size in zip(axes, result.shape, strict=True)))
         if isinstance(n.target, OpOverload) and n.target._schema.is_mutable:
             return result.masked_fill_(gone, 0)
         repeated = any(result.stride(axis) == 0 for axis in cut)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from worker.pruning.cut import Axes, part, put
+from worker.pruning.cut import Axes, part, present, put
 
 Given: TypeAlias = Mapping[str, Any]
 """The arguments of a call by the names of its operator's schema."""
@@ -88,7 +88,7 @@ def _layer_norm(target: OpOverload, given: Given, over: Axes) -> Any:
 def _rms_norm(target: OpOverload, given: Given, over: Axes) -> Any:
     x, axes = given["input"], tuple(sorted(_last(given, over)))
     eps = torch.finfo(x.dtype).eps if given["eps"] is None else given["eps"]
-    scale = (_mean(x * x, _present(x, over), axes) + eps).rsqrt()
+    scale = (_mean(x * x, present(over).expand(x.shape), axes) + eps).rsqrt()
     result = _affine(x * scale, given["weight"], None)
     return result if len(target._schema.returns) == 1 else (result, scale)
 
@@ -97,10 +97,10 @@ def _group_norm(target: OpOverload, given: Given, over: Axes) -> Any:
     x, groups = given["input"], _groups(given)
     grouped = x.reshape(len(x), groups, x.shape[1] // groups, -1)
     assert over[1] is not None
-    present = over[1].view(1, groups, -1, 1).expand(grouped.shape)
-    mean = _mean(grouped, present, (2, 3))
+    there = over[1].view(1, groups, -1, 1).expand(grouped.shape)
+    mean = _mean(grouped, there, (2, 3))
     centred = grouped - mean
-    scale = (_mean(centred * centred, present, (2, 3)) + given["eps"]).rsqrt()
+    scale = (_mean(centred * centred, there, (2, 3)) + given["eps"]).rsqrt()
     ones = [1] * (x.dim() - 2)
     weight, bias = (None if value is None else value.view(-1, *ones) for value in (given["weight"], given["bias"]))
     result = _affine((centred * scale).reshape(x.shape), weight, bias)
@@ -117,24 +117,16 @@ def _batch_norm(target: OpOverload, given: Given, over: Axes) -> Any:
 
 def _normalized(x: Tensor, over: Axes, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """(x - mean) / sqrt(variance + eps), the mean, and 1 / sqrt(variance + eps), over the survivors along `axes`."""
-    present = _present(x, over)
-    mean = _mean(x, present, axes)
+    there = present(over).expand(x.shape)
+    mean = _mean(x, there, axes)
     centred = x - mean
-    scale = (_mean(centred * centred, present, axes) + eps).rsqrt()
+    scale = (_mean(centred * centred, there, axes) + eps).rsqrt()
     return centred * scale, mean, scale
 
 
-def _mean(x: Tensor, present: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The sum over what is present, by how much that is."""
-    return x.masked_fill(~present, 0).sum(axes, keepdim=True) / present.sum(axes, keepdim=True)
-
-
-def _present(x: Tensor, over: Axes) -> Tensor:
-    present = torch.ones((1,) * x.dim(), dtype=torch.bool)
-    for axis, stays in enumerate(over):
-        if stays is not None:
-            present = present & stays.view([-1 if axis == other else 1 for other in range(x.dim())])
-    return present.expand(x.shape)
+def _mean(x: Tensor, there: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The sum over what is there, by how much that is."""
+    return x.masked_fill(~there, 0).sum(axes, keepdim=True) / there.sum(axes, keepdim=True)
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

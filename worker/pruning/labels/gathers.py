@@ -17,6 +17,7 @@ from torch import Tensor, fx
 from secateur.errors import ProgramFails
 from worker.program.effects import keeps
 from worker.program.program import Program, Size, attach, named_tensors
+from worker.pruning.labels.planes import lying
 from worker.pruning.labels.rules.indexing import INDEXED, ROLLED
 from worker.pruning.labels.rules.movement import STRIDED
 from worker.pruning.labels.spelling import evaluated, out_of_place, spelled
@@ -135,7 +136,7 @@ def _moved_axis(chain: list[fx.Node], values: Values, shape: tuple[int, ...]) ->
         return None
     moved: list[tuple[int, Tensor]] = []
     for axis, size in enumerate(shape):
-        coordinates = _coordinates(axis, shape)
+        coordinates = lying(torch.arange(size), axis, len(shape)).expand(shape)
         try:
             result = _run(chain, coordinates, values)
         except (RuntimeError, IndexError):
@@ -143,19 +144,11 @@ def _moved_axis(chain: list[fx.Node], values: Values, shape: tuple[int, ...]) ->
         if result.dim() != len(shape):
             return None
         line = result[tuple(slice(None) if axis == other else 0 for other in range(len(shape)))]
-        if not torch.equal(line.view(_sizes(axis, len(shape))).expand(result.shape), result):
+        if not torch.equal(lying(line, axis, len(shape)).expand(result.shape), result):
             return None
         if not torch.equal(line, torch.arange(size)):
             moved.append((axis, line.clone()))
     return moved[0] if len(moved) == 1 and moved[0][0] > 0 else None
-
-
-def _coordinates(axis: int, shape: tuple[int, ...]) -> Tensor:
-    return torch.arange(shape[axis]).view(_sizes(axis, len(shape))).expand(shape)
-
-
-def _sizes(axis: int, rank: int) -> list[int]:
-    return [-1 if axis == other else 1 for other in range(rank)]
 
 
 def _run(chain: list[fx.Node], tensor: Tensor, values: Values) -> Tensor:

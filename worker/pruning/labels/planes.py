@@ -73,9 +73,12 @@ Planes = tuple[Plane, ...]
 
 def along_axis(labels: Tensor, axis: int, shape: tuple[int, ...]) -> Plane:
     """The plane of `shape` whose entries at index i of `axis` have the label `labels[i]`."""
-    sizes = [1] * len(shape)
-    sizes[axis] = -1
-    return Plane(labels.view(sizes).expand(shape))
+    return Plane(lying(labels, axis, len(shape)).expand(shape))
+
+
+def lying(vector: Tensor, axis: int, rank: int) -> Tensor:
+    """A vector along one axis of `rank`, the others of size 1: what broadcasts to a value's shape."""
+    return vector.view([-1 if axis == other else 1 for other in range(rank)])
 
 
 def _blocks(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[range, range]]:

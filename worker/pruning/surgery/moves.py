@@ -12,6 +12,7 @@ from torch._ops import OpOverload
 
 from secateur.errors import SurgeryFailed
 from worker.pruning.cut import Axes, Cut, part, shape_left
+from worker.pruning.labels.planes import lying
 from worker.pruning.labels.spelling import evaluated, out_of_place, spelled
 from worker.pruning.surgery.draft import Draft
 
@@ -45,19 +46,15 @@ def check_move(node: fx.Node, written: fx.Node, cut: Cut, draft: Draft) -> None:
         if size == 1:
             continue
         places = torch.arange(1, size + 1, dtype=torch.float32 if size < EXACT else torch.float64)
-        old = _run(node, _spread(places, axis, shape), before)
-        new = _run(node, _spread(part(places, kept[axis : axis + 1]), axis, shape_left(shape, kept)), after, written)
+        old = _run(node, lying(places, axis, len(shape)).expand(shape), before)
+        left = lying(part(places, kept[axis : axis + 1]), axis, len(shape)).expand(shape_left(shape, kept))
+        new = _run(node, left, after, written)
         if not all(_same(*pair) for pair in zip(old, cut.items(node), new, strict=True)):
             raise SurgeryFailed(
                 f"{node.name} ({node.target}) cannot follow the cut: what is left along axis {axis} of its input would "
                 "end up in other places.",
                 node=node.name,
             )
-
-
-def _spread(places: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
-    """The coordinates along one axis in a given shape, at no cost of memory."""
-    return places.view([-1 if axis == other else 1 for other in range(len(shape))]).expand(shape)
 
 
 def _known_after(node: fx.Node, written: fx.Node, cut: Cut, draft: Draft) -> Mapping[fx.Node, Any]:

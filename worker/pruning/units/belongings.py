@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.program.program import Program
+from worker.pruning.labels.planes import lying
 from worker.pruning.units.lines import Line, Lines, used_parameters
 
 Reals = NDArray[np.float64]
@@ -89,7 +90,7 @@ class Belongings:
         assert line is not None
         labels = torch.from_numpy(line.entries).to(chunk.device)
         first = start if axis == 0 else 0
-        return labels[first : first + chunk.shape[axis]].view([-1 if axis == at else 1 for at in range(chunk.dim())])
+        return lying(labels[first : first + chunk.shape[axis]], axis, chunk.dim())
 
 
 def belongings(program: Program, lines: Lines, tensors: Mapping[str, Tensor]) -> Iterator[Belongings]:
