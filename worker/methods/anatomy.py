@@ -30,8 +30,8 @@ class Anatomy:
     """The units as a record, with the scores and costs that they arrived with."""
 
     def __init__(self, program: Program, closed: Collection[str] = ()) -> None:
-        """`closed` names nodes whose units stay. The program is not changed; raises ProgramFails."""
-        self.labelling = label(program, closed)
+        """`closed` names nodes whose units stay. The program is copied; raises ProgramFails."""
+        self.labelling = label(program.copy().to("cpu"), closed)
         self._units = find_units(self.labelling)
         self.known = describe(self._units, self.labelling)
 

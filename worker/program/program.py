@@ -118,8 +118,14 @@ class Program:
         """A program that shares no tensor and no node with this one."""
         copied: dict[int, Tensor] = {}
         tensors = {name: _copied(tensor, copied) for name, tensor in named_tensors(self.module)}
+        return self._rebuilt(tensors, {name: mask.clone() for name, mask in self.masks.items()})
+
+    def fork(self) -> Program:
+        """A program with nodes of its own on the same tensors: `to` would move those of both."""
+        return self._rebuilt(dict(named_tensors(self.module)), dict(self.masks))
+
+    def _rebuilt(self, tensors: Mapping[str, Tensor], masks: dict[str, Tensor]) -> Program:
         module = assemble(copy.deepcopy(self.module.graph), tensors, transient_names(self.module))
-        masks = {name: mask.clone() for name, mask in self.masks.items()}
         return Program(module, self.inputs, dict(self.sizes), self.batch_kind, masks, self.notes, self.written_by)
 
 

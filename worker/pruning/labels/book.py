@@ -40,6 +40,8 @@ class Book:
     def __init__(self) -> None:
         self.node: fx.Node
         """The node whose rule is at work: what is united or frozen now is put down to it."""
+        self.undecided = False
+        """Whether a choice between two readings was put off until labels are stable."""
         self.freezes: list[Freeze] = []
         self.edges: list[tuple[Ids, Ids, fx.Node]] = []
         self._size = 1
@@ -135,11 +137,10 @@ class Book:
             return False
         size = self._size
         everyone, canonical = np.arange(size), self._canonical[:size]
-        a = np.concatenate([everyone, *(edge[0] for edge in new)])
-        b = np.concatenate([canonical, *(edge[1] for edge in new)])
-        count, component = connected_components(
-            coo_matrix((np.ones(len(a), bool), (a, b)), (size, size)), directed=False
-        )
+        united = everyone[canonical != everyone]
+        a = np.concatenate([united, *(edge[0] for edge in new)])
+        b = np.concatenate([canonical[united], *(edge[1] for edge in new)])
+        count, component = connected_components(coo_matrix((np.ones(len(a)), (a, b)), (size, size)), directed=False)
         smallest = np.full(count, size, dtype=np.int64)
         np.minimum.at(smallest, component, everyone)
         soft = np.ones(count, dtype=bool)

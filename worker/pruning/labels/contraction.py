@@ -24,7 +24,7 @@ class Operand:
     shape: tuple[int, ...]
     letters: Sequence[str]
     constant: bool = False
-    """Whether it is computed from parameters alone: such a one has no opinion on what is a head, and may wait."""
+    """Whether it is computed from parameters alone: such a one makes no heads with another, and may wait."""
 
 
 @dataclass
@@ -150,6 +150,7 @@ class _Tie:
         doubles = [ours for ours in rivals if ours.axes == plane.axes and not ours.equals(plane)]
         if len(met) == 1 and doubles:
             if not self.stable:
+                self.book.undecided = True
                 return
             if self._outranked(plane, doubles):
                 self._leave(plane, PRODUCT)

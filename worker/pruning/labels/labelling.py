@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from secateur.units import FrozenNode
-from worker.program.program import Program
+from worker.program.program import Program, named_tensors
 from worker.pruning.labels.book import FROZEN, Book, Ids
 from worker.pruning.labels.gathers import gather_refused, gather_shuffles
 from worker.pruning.labels.planes import Planes
@@ -32,7 +32,7 @@ class Labelling:
     """Which unit every entry of every value of a program belongs to. Label 0 is frozen; a unit's label is unique."""
 
     program: Program
-    """A program of its own, with shuffles as gathers; it computes what the one that was labelled computes."""
+    """With shuffles as gathers; it computes what the one that was labelled computes, on the same tensors."""
     values: Values
     count: int
     """Labels are below this number; not every number is in use."""
@@ -53,21 +53,22 @@ class Labelling:
 def label(program: Program, closed: Collection[str] = ()) -> Labelling:
     """The units of a program, which is not changed. `closed` names nodes (of an earlier labelling) to freeze.
 
-    Passes repeat until nothing changes; then those choices are made that need stable labels. Where units were frozen
+    The labelled program shares the tensors of a program on the host; of another it has a copy there. Passes repeat until nothing changes; then those choices are made that need stable labels. Where units were frozen
     at movement that a gather can express, the graph is rewritten and labelled again.
 
     Raises:
         ProgramFails: the shapes of the program cannot be told.
     """
-    own = program.copy().to("cpu")
+    own = _on_host(program).fork()
     own.set_training(False)
     values = Values(own)
     if gather_shuffles(own, values):
         values = Values(own)
-    for _ in range(REWRITES_MAX):
+    for rewrites in range(REWRITES_MAX + 1):
         book = Book()
         tracer = _stable(own, values, book, set(closed))
-        if not gather_refused(own, values, ((freeze.node, freeze.why) for freeze in book.freezes)):
+        refused = ((freeze.node, freeze.why) for freeze in book.freezes)
+        if rewrites == REWRITES_MAX or not gather_refused(own, values, refused):
             break
         values = Values(own)
     if _freeze_unreached(own, book, tracer):
@@ -76,14 +77,20 @@ def label(program: Program, closed: Collection[str] = ()) -> Labelling:
     return Labelling(own, values, len(book), frozenset(tracer.heads), frozen, tracer)
 
 
+def _on_host(program: Program) -> Program:
+    devices = {tensor.device.type for _, tensor in named_tensors(program.module)}
+    return program if devices == {"cpu"} else program.copy().to("cpu")
+
+
 def _stable(program: Program, values: Values, book: Book, closed: set[str]) -> Tracer:
     stable = False
     for _ in range(PASSES_MAX):
+        book.undecided = False
         tracer = Tracer(program, values, book, RULES, stable=stable, closed=closed)
         tracer.run(program.module.graph)
         if book.solve():
             continue
-        if stable and not _flatten_boxes(program, book, tracer):
+        if not book.undecided and not _flatten_boxes(program, book, tracer):
             return tracer
         stable = True
         book.solve()

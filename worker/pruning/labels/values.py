@@ -68,6 +68,8 @@ class Values:
             self._note(node, _run(node, self.of), constant=constant)
         elif constant and all(given in self.real for given in tensors):
             self._note(node, _run(node, ChainMap(self.real, self.of)), constant=True, real=True)
+        elif name(node.target) == "batch_norm":
+            self._note(node, self.of[node.all_input_nodes[0]], constant=constant)
         else:
             self._note(node, _run(node, self._masks(node), "meta"), constant=constant)
 

@@ -68,8 +68,13 @@ def test_the_program_that_is_labelled_stays_as_it_is(uploaded: Uploaded) -> None
     lab = label(program)
     assert [(node.name, node.args) for node in program.module.graph.nodes] == before
     assert set(lab.program.module.state_dict()) == names == set(program.module.state_dict())
-    ours = {tensor.data_ptr() for tensor in lab.program.module.state_dict().values()}
-    assert not ours & {tensor.data_ptr() for tensor in program.module.state_dict().values()}
+    assert not set(lab.program.module.graph.nodes) & set(program.module.graph.nodes)
+
+
+def test_labels_cost_no_memory_for_the_tensors(uploaded: Uploaded) -> None:
+    program = uploaded(Shuffled(), torch.randn(2, 1, 3, 3))
+    shared = dict(label(program).program.module.named_parameters())
+    assert all(parameter is shared[name] for name, parameter in program.named_parameters())
 
 
 def test_shuffles_become_gathers_that_compute_the_same_and_unite_nothing(uploaded: Uploaded) -> None:
