@@ -53,8 +53,9 @@ class Labelling:
 def label(program: Program, closed: Collection[str] = ()) -> Labelling:
     """The units of a program, which is not changed. `closed` names nodes (of an earlier labelling) to freeze.
 
-    The labelled program shares the tensors of a program on the host; of another it has a copy there. Passes repeat until nothing changes; then those choices are made that need stable labels. Where units were frozen
-    at movement that a gather can express, the graph is rewritten and labelled again.
+    The labelled program shares the tensors of a program on the host; of another it has a copy there. Passes repeat
+    until nothing changes; then those choices are made that need stable labels. Where units were frozen at movement that
+    a gather can express, the graph is rewritten and labelled again.
 
     Raises:
         ProgramFails: the shapes of the program cannot be told.
