@@ -16,7 +16,7 @@ from app.uploads import too_large
 from secateur.errors import BadRequest, IncompleteUpload, InvalidSpec, UnsupportedMedia
 from secateur.resources import Finding
 from secateur.spec import JobSpec
-from secateur.spec.location import location
+from secateur.spec.location import location, said
 
 MAX_PROBLEMS = 200
 REMEDY = "send the spec as JSON: curl -H 'Content-Type: application/json' --data-binary @spec.json URL"
@@ -96,7 +96,7 @@ def problems(value: Any) -> tuple[JobSpec | None, list[Finding]]:
             Finding(
                 code=InvalidSpec.code,
                 pointer=pointer(location(problem["loc"], value)),
-                message=problem["msg"].removeprefix("Value error, "),
+                message=said(problem["msg"]),
             )
             for problem in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
         ]

@@ -14,8 +14,8 @@ from secateur.spec.structured import Groups, PruneUnits
 from secateur.spec.weights import Layers, PruneWeights
 
 UNITS_UNKNOWN = (
-    "Nothing is known of this model's units: it was inspected before Secateur could remove any, or the search for them "
-    "stopped (then the notes of its inspection say why). Upload it again, or ask for granularity weight."
+    "Nothing is known of this model's units. Where the search for them stopped, the notes of its inspection say why: "
+    "ask for granularity weight. Without such a note it was inspected before Secateur could remove any: upload it anew."
 )
 
 

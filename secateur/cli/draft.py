@@ -133,14 +133,15 @@ def checked(spec: dict[str, Any]) -> dict[str, Any]:
     from pydantic import ValidationError
 
     from secateur.spec import JobSpec
-    from secateur.spec.location import location
+    from secateur.spec.location import location, said
 
     data = {**spec.get("data", {}), "train": "dst_" + "0" * 26}
     try:
         JobSpec.model_validate(whole := {**spec, "model": "mdl_" + "0" * 26, "data": data})
     except ValidationError as error:
         found = [
-            f"{'.'.join(map(str, location(each['loc'], whole))) or 'spec'}: {each['msg']}" for each in error.errors()
+            f"{'.'.join(map(str, location(each['loc'], whole))) or 'spec'}: {said(each['msg'])}"
+            for each in error.errors()
         ]
         raise typer.BadParameter("\n  ".join(["", *found]), param_hint="the spec") from None
     return spec

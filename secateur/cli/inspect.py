@@ -51,7 +51,8 @@ def parts(inspection: ModelInspection) -> Iterator[RenderableType]:
         layers.add_row(plain(layer.name), plain(layer.operator), shape, f"{layer.zeros:,}")
     yield layers
     if inspection.units is not None:
-        yield groups_table(inspection.units)
+        if inspection.units.groups:
+            yield groups_table(inspection.units)
         if inspection.units.frozen:
             yield frozen_table(inspection.units.frozen)
     for note in inspection.notes:

@@ -1,4 +1,4 @@
-"""Where a problem is in a spec that somebody wrote."""
+"""Where a problem is in a spec that somebody wrote, and what it is."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def location(found: Sequence[str | int], value: Any) -> list[str | int]:
             value = None
         path.append(part)
     return path
+
+
+def said(message: str) -> str:
+    """pydantic's message of a problem without the words that it puts before ours."""
+    return message.removeprefix("Value error, ")
 
 
 def _marks(value: dict[str, Any]) -> tuple[Any, ...]:

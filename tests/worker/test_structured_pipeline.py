@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,15 @@ def test_a_wrong_slice_fails_before_it_is_trained(tensor: str, tmp_path: Path, m
         run(order(tmp_path, cnn(), spec=spec()), said)
     assert failure.value.to_dict()["proof"]["max_relative_error"] > 1e-6
     assert not any(message.stage == "fine_tune" for message in said if isinstance(message, Staged))
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    case = replace(cnn(), dynamic=({0: torch.export.Dim("batch")},))
+    with torch.no_grad():
+        case.module.get_parameter("head.weight")[0, 0] = torch.nan
+    with pytest.raises(ProofFailed, match=r"no numbers, in head\.weight") as failure:
+        run(order(tmp_path, case, spec=spec()))
+    assert "Secateur" not in failure.value.remedy
 
 
 def test_what_surgery_cannot_follow_stays_and_the_report_says_so(

@@ -40,6 +40,7 @@ from worker.recovery.memory import memory_errors
 from worker.recovery.state import TrainState
 
 PREFIX = "removed"
+SHOWN = 3
 CLOSED_MAX = 4
 """How many nodes that surgery cannot follow may be left alone before a job is given up."""
 
@@ -176,6 +177,7 @@ class Removal:
             if not math.isfinite(proof.max_relative_error):
                 proof = prove(whole, self._anatomy.labelling, cut, network, inputs=self._bench.some)
         if not proof.holds:
+            _require_numbers(whole)
             raise ProofFailed(
                 f"The outputs of the pruned network differ by {proof.max_relative_error:.2g} of the largest from those "
                 f"of the uploaded one without the removed units; at most {proof.tolerance:.2g} would be rounding.",
@@ -195,4 +197,14 @@ class Removal:
                 after=group.size - len(self._gone.get(group.name, ())),
             )
             for group in groups
+        )
+
+
+def _require_numbers(whole: Program) -> None:
+    broken = [name for name, tensor in whole.named_parameters() if not bool(tensor.isfinite().all())]
+    if broken:
+        named = ", ".join(broken[:SHOWN]) + (f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else "")
+        raise ProofFailed(
+            f"Nothing can be proved: weights are infinite or no numbers, in {named}.",
+            remedy="Upload a network whose weights are finite; if they became so in training, lower the learning rate.",
         )
