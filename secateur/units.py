@@ -53,13 +53,17 @@ class UnitGroup(Record):
     share: float = Field(description="Of the network's parameters: those that go when all units of the group go.")
     parameters_per_unit: float = Field(description="Parameters that go with one unit, on average.")
     macs_per_unit: float = Field(description="Multiply-accumulates an example that go with one unit, on average.")
+    rows: float = Field(
+        description="Rows of these weights that make a unit, on average: one of each layer that writes to a stream, "
+        "and as many as the size of a head."
+    )
     part: tuple[int, ...] = Field(
         description="The index of each unit's part; a single number where all units are in one."
     )
     l1: tuple[float, ...] = Field(
         default=(),
-        description="Score of each unit, relative to its group, times the norm of its rows. Empty in lists and where "
-        "not stored.",
+        description="Score of each unit: its share of what is left of the group when its turn comes. Empty in lists "
+        "and where not stored.",
     )
     l2: tuple[float, ...] = ()
 

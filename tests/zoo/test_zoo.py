@@ -126,7 +126,7 @@ def test_redrawing_wakes_scales_of_a_millionth_and_heads_of_zero(tmp_path: Path)
 
 def _units() -> ModelUnits:
     """Two groups of four; the last two units of each lie in one part that must not become empty."""
-    common = {"kind": "channel", "size": 4, "share": 0.5, "parameters_per_unit": 1.0, "macs_per_unit": 1.0}
+    common = {"kind": "channel", "size": 4, "share": 0.5, "parameters_per_unit": 1.0, "macs_per_unit": 1.0, "rows": 1.0}
     groups = (
         UnitGroup(name="a.weight", births=("a.weight",), tensors=("a.weight:0",), part=(0, 0, 1, 1), **common),
         UnitGroup(name="b.weight", births=("b.weight",), tensors=("b.weight:0",), part=(2, 2, 3, 3), **common),

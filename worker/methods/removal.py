@@ -17,10 +17,12 @@ from secateur.removal import (
     count_macs,
     count_parameters,
     kept_per_part,
+    ranked,
     require_reachable,
     select,
     share_gone,
 )
+from secateur.removal.queue import Scores
 from secateur.report import Macs, Proof, UnitCount
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
@@ -82,8 +84,8 @@ class Removal:
         if number > 1:
             put_back(self.program, self._cut, self._anatomy.whole)
         known = self._anatomy.known
-        scores, amount = self._scores(self._anatomy, self._cut), self._plan[number - 1]
-        chosen = select(known, self._prune, scores, amount, self._gone)
+        ranks, amount = self._ranks(self._anatomy, self._cut), self._plan[number - 1]
+        chosen = select(known, self._prune, ranks, amount, self._gone)
         gone = {group: units for group, units in chosen.items() if units}
         if gone == self._gone:
             self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
@@ -149,9 +151,9 @@ class Removal:
         closed: set[str] = set()
         while True:
             anatomy = Anatomy(program, closed)
-            scores = self._scores(anatomy, anatomy.cut({}))
-            require_reachable(anatomy.known, self._prune, scores)
-            last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
+            ranks = self._ranks(anatomy, anatomy.cut({}))
+            require_reachable(anatomy.known, self._prune, ranks)
+            last = anatomy.cut(select(anatomy.known, self._prune, ranks, self._prune.target.amount))
             try:
                 anatomy.operated(last)
                 return anatomy, last
@@ -162,8 +164,9 @@ class Removal:
                 closed.add(node)
                 self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
 
-    def _scores(self, anatomy: Anatomy, cut: Cut) -> list[list[float]]:
-        return anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut)
+    def _ranks(self, anatomy: Anatomy, cut: Cut) -> Scores:
+        scores = anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut)
+        return ranked(anatomy.known, self._prune, scores)
 
     def _take(self, gone: Gone) -> None:
         let_go(self.program)

@@ -65,6 +65,7 @@ class Chain:
             share=0.5,
             parameters_per_unit=1.0,
             macs_per_unit=1.0,
+            rows=1.0,
             part=tuple(membership) if len(sizes) > 1 else (first,),
             l1=tuple(self.scores[at]),
             l2=tuple(self.scores[at]),

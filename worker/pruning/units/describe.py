@@ -58,6 +58,7 @@ class _Groups:
                 share=shares[index] / total,
                 parameters_per_unit=weights[index],
                 macs_per_unit=macs[index] / self.lab.values.batch,
+                rows=max(1.0, group.rows),
                 part=self._part(group),
                 l1=tuple(l1[index]),
                 l2=tuple(l2[index]),

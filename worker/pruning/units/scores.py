@@ -2,19 +2,18 @@
 
 A unit's magnitude is the root mean square (l2) or the mean absolute value (l1) of every entry that it owns: its own
 weights, those of its consumers, biases and norms (the groups of Fang et al. 2023, DepGraph). A mean, so that units of
-one group that own different numbers of entries compare, and over the mean of its group, so that groups of different
-width, depth and initialisation compare: 1 is what is usual in the group, for one row of a weight.
+one group that own different numbers of entries compare.
 
-A unit has as many rows as layers write to it, and a head as many as its size in each projection; they go together. Its
-score is the norm of all of them, each as long as that relative magnitude: sqrt(rows) times it for l2, rows times it
-for l1. Without that factor a channel that seventeen layers write to would count no more than a neuron of one.
+Its score is its share of what is left of the group when its turn comes: the magnitude, squared for l2, over the sum of
+those of all units of the group that are not smaller (as LAMP does for the weights of a layer; Lee et al. 2021). So
+groups of different width, depth and initialisation compare, every group's best unit scores 1, and of two groups the one
+with more units is thinned first.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -26,8 +25,6 @@ from worker.pruning.units.belongings import Flags, Reals, belongings
 from worker.pruning.units.units import Units
 
 Kind = Literal["l1", "l2", "random"]
-POWERS: dict[str, Callable[[float], float]] = {"l1": float, "l2": math.sqrt}
-"""The norm of so many rows of length 1."""
 
 
 def score(
@@ -51,14 +48,11 @@ def score(
         return [_rounded(_drawn(group.name, len(group.labels), seed) * there[group.labels]) for group in units.groups]
     known = dict(lab.program.named_parameters()) if tensors is None else tensors
     magnitudes = _magnitudes(units, lab, known, kind, there)
-    return [
-        _rounded(_relative(magnitudes[group.labels], there[group.labels]) * POWERS[kind](max(1.0, group.rows)))
-        for group in units.groups
-    ]
+    return [_rounded(_shares(magnitudes[group.labels])) for group in units.groups]
 
 
 def _magnitudes(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], kind: Kind, there: Flags) -> Reals:
-    """Of each label. What is not a finite number (weights may hold NaN) has none."""
+    """Of each label, squared for l2. What is not a finite number (weights may hold NaN) has none."""
     power = torch.square if kind == "l2" else torch.abs
     totals, numbers = np.zeros(units.count), np.zeros(units.count)
     for owned in belongings(lab.program, units.lines, tensors):
@@ -68,13 +62,17 @@ def _magnitudes(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], kin
             numbers[line.labels] += np.bincount(line.places, values)
     means = np.divide(totals, numbers, out=np.zeros(units.count), where=there & (numbers > 0))
     means[~np.isfinite(means)] = 0
-    return np.sqrt(means) if kind == "l2" else means
+    return means
 
 
-def _relative(magnitudes: Reals, there: Flags) -> Reals:
-    """Over the mean of those that are there; the magnitudes of the others are 0."""
-    mean = magnitudes.sum() / max(1, there.sum())
-    return magnitudes / mean if mean > 0 else magnitudes
+def _shares(magnitudes: Reals) -> Reals:
+    """Over the sum of those that are not smaller; of equal ones, the first in the group goes first."""
+    order = np.argsort(magnitudes, kind="stable")
+    left = np.cumsum(magnitudes[order][::-1])[::-1]
+    shares = np.zeros_like(magnitudes)
+    np.divide(magnitudes[order], left, out=left, where=left > 0)
+    shares[order] = left
+    return shares
 
 
 def _drawn(name: str, size: int, seed: int) -> Reals:

@@ -53,13 +53,19 @@ def reference(net: Subject | Found, kind: str, alive: Tensor) -> list[list[float
                     there &= alive[plane]
                 picked.append(tensor[mine & there])
             entries = torch.cat(picked)
-            mean = (entries.square() if kind == "l2" else entries.abs()).sum() / max(1, entries.numel())
-            magnitudes.append(float(mean.sqrt() if kind == "l2" else mean))
-        mean = sum(magnitudes) / max(1, int(alive[group.labels].sum()))
-        rows = max(1.0, group.rows)
-        norm = rows**0.5 if kind == "l2" else rows
-        scores.append([magnitude / mean * norm for magnitude in magnitudes])
+            power = entries.square() if kind == "l2" else entries.abs()
+            magnitudes.append(float(power.sum()) / max(1, entries.numel()))
+        scores.append(shares(magnitudes))
     return scores
+
+
+def shares(magnitudes: list[float]) -> list[float]:
+    """Lee et al. 2021, equation 1, with magnitudes of units for squared weights; what is gone has none."""
+    found = []
+    for place, magnitude in enumerate(magnitudes):
+        left = sum(other for at, other in enumerate(magnitudes) if (other, at) >= (magnitude, place))
+        found.append(magnitude / left if magnitude else 0.0)
+    return found
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2"])
@@ -116,7 +122,17 @@ def test_a_group_of_larger_weights_scores_no_higher(find: Find) -> None:
         for parameter in module.parameters():
             parameter *= 1000
     assert score_of(find(module, [torch.randn(2, 4)])) == pytest.approx(before, rel=1e-5)
-    assert math.isclose(sum(before) / len(before), 1, rel_tol=1e-5)
+    assert max(before) == 1
+
+
+def test_alike_units_share_what_is_left_of_their_group(find: Find) -> None:
+    module = two_layers()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(0.5)
+    assert score_of(find(module, [torch.randn(2, 4)])) == pytest.approx(
+        [1 / left for left in range(6, 0, -1)], rel=1e-5
+    )
 
 
 class Stream(nn.Module):
@@ -139,9 +155,7 @@ def test_a_unit_has_a_row_of_each_layer_that_writes_to_it_and_a_head_those_of_it
     net = find(Stream(), [torch.randn(2, 4, 5)])
     rows = {group.name: group.rows for group in net.units.groups}
     assert rows == {"stem.weight": 3, "up.weight": 1, "qkv.weight": 9}
-    for kind, norms in (("l2", (3**0.5, 1, 3)), ("l1", (3, 1, 9))):
-        means = [sum(scores) / len(scores) for scores in score(net.units, net.lab, kind)]
-        assert means == pytest.approx(norms, rel=1e-5)
+    assert [group.rows for group in net.described.groups] == [3, 1, 9]
 
 
 def test_weights_that_are_no_numbers_score_nothing(find: Find) -> None:
