@@ -32,6 +32,7 @@ from secateur.stack import Stack
 
 PAGE = Path(__file__).with_suffix(".md")
 SEEDS = 5
+SIDES = (*ours.MULTIPLES, "theirs")
 TRIAL_SEED = 100
 
 
@@ -41,8 +42,8 @@ def main(seeds: int, trial: bool, again: bool, only: str) -> int:
     chosen = [key for key in NETWORKS if only in "-".join(key)]
     tasks = [Task(*key, seed, trial) for key in chosen for seed in range(first, first + seeds)]
     prepare(tasks)
-    for task in tasks if again else ():
-        _outcomes(task)[0].unlink(missing_ok=True)
+    for path in (task.folder / f"{side}.json" for task in tasks if again for side in ours.MULTIPLES):
+        path.unlink(missing_ok=True)
     pruned(tasks)
     all_pairs = [_pairs([task for task in tasks if (task.images, task.network) == key]) for key in chosen]
     text = markdown(all_pairs)
@@ -63,7 +64,7 @@ def prepare(tasks: Sequence[Task]) -> None:
 
 
 def pruned(tasks: Sequence[Task]) -> None:
-    """Both sides of every task: theirs in a process beside the stack that does ours."""
+    """All sides of every task: theirs in a process beside the stack that does ours."""
     os.environ["SECATEUR_THREADS"] = "1"
     with (
         ProcessPoolExecutor(1, get_context("spawn")) as pool,
@@ -73,7 +74,8 @@ def pruned(tasks: Sequence[Task]) -> None:
     ):
         waiting = [pool.submit(_theirs, task) for task in tasks]
         for task in tasks:
-            _told(task, "ours", kept(task.folder / "ours.json", partial(ours.prune, client, task)))
+            for side in ours.MULTIPLES:
+                _told(task, side, kept(task.folder / f"{side}.json", partial(ours.prune, client, task, side)))
         for task, future in zip(tasks, waiting, strict=True):
             _told(task, "theirs", future.result())
 
@@ -90,12 +92,8 @@ def _told(task: Task, by: str, outcome: Outcome) -> None:
 
 
 def _pairs(tasks: Sequence[Task]) -> Pairs:
-    sides = [[_side(path) for path in _outcomes(task)] for task in tasks]
-    return Pairs(tuple(tasks), tuple(side[0] for side in sides), tuple(side[1] for side in sides))
-
-
-def _outcomes(task: Task) -> list[Path]:
-    return [task.folder / "ours.json", task.folder / "theirs.json"]
+    sides = (tuple(_side(task.folder / f"{side}.json") for task in tasks) for side in SIDES)
+    return Pairs(tuple(tasks), *sides)
 
 
 def _side(path: Path) -> Side:

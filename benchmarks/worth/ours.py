@@ -13,8 +13,11 @@ from benchmarks.worth.recipes import AMOUNT, CURVE, ROUNDS
 from benchmarks.worth.task import Task
 from secateur.client import Client
 
+MULTIPLES = {"ours": 1, "rounded": 8}
+"""Our sides, and the `multiple_of` of each."""
 
-def spec(task: Task) -> dict[str, Any]:
+
+def spec(task: Task, multiple_of: int) -> dict[str, Any]:
     """The job, without model and data."""
     return {
         "prune": {
@@ -22,6 +25,7 @@ def spec(task: Task) -> dict[str, Any]:
             "importance": {"kind": "l2"},
             "scope": "global",
             "target": {"kind": "macs", "amount": AMOUNT},
+            "multiple_of": multiple_of,
             "schedule": {"kind": "iterative", "rounds": ROUNDS, "curve": CURVE},
         },
         "recover": task.recipe.recover.model_dump(mode="json"),
@@ -31,15 +35,16 @@ def spec(task: Task) -> dict[str, Any]:
     }
 
 
-def prune(client: Client, task: Task) -> Outcome:
-    """Submit the job and wait; leaves `ours.pt2` in the task's folder.
+def prune(client: Client, task: Task, side: str) -> Outcome:
+    """Submit the job and wait; leaves the side's `.pt2` in the task's folder.
 
     Accuracies are the report's. MACs and parameters are counted in the file that came back, as stock PyTorch loads it.
     """
     train, validation, test = (task.part(name) for name in (task.recipe.part, "validation", "test"))
-    result = client.compress(task.folder / "dense.pt2", train=train, validation=validation, test=test, spec=spec(task))
-    result.fetch(task.folder / "job")["model.pt2"].replace(task.folder / "ours.pt2")
-    dense, small = (torch.export.load(task.folder / f"{name}.pt2") for name in ("dense", "ours"))
+    wanted = spec(task, MULTIPLES[side])
+    result = client.compress(task.folder / "dense.pt2", train=train, validation=validation, test=test, spec=wanted)
+    result.fetch(task.folder / "job")["model.pt2"].replace(task.folder / f"{side}.pt2")
+    dense, small = (torch.export.load(task.folder / f"{name}.pt2") for name in ("dense", side))
     metric = result.report.metric
     return Outcome(
         dense=metric.dense,

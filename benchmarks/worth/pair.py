@@ -1,4 +1,4 @@
-"""Both sides of one kind of task over all seeds, and what they say together."""
+"""The sides of one kind of task over all seeds, and what they say together."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The tasks of one network on one data set, ours and theirs in the same order."""
+    """The tasks of one network on one data set, and each side of them in the same order."""
 
     tasks: tuple[Task, ...]
     ours: tuple[Side, ...]
+    rounded: tuple[Side, ...]
+    """Ours in sizes that the processor likes; not a part of what is judged."""
     theirs: tuple[Side, ...]
 
     @property
