@@ -47,8 +47,8 @@ def markdown(all_pairs: Sequence[Pairs]) -> str:
         *table(SUMMARY, [row for pairs in all_pairs for row in means(pairs)]),
         "",
         "Means over the seeds; accuracy on the test images. One-shot: all at once, untrained. Pruned: after the last "
-        "pruning, before the training that follows. Speed-up: batch 32 on one thread, both in turn; processors like some "
-        "numbers of channels better than others, which is what `multiple_of` is for.",
+        "pruning, before the training that follows. Speed-up: batch 32 on one thread, both in turn; processors like "
+        "some numbers of channels better than others, which is what `multiple_of` is for.",
         "",
         *(f"* {verdict(pairs)}" for pairs in all_pairs),
         "",
