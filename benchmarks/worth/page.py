@@ -11,7 +11,7 @@ import torch_pruning
 from benchmarks.table import machine
 from benchmarks.worth.ours import MULTIPLES
 from benchmarks.worth.outcome import Outcome
-from benchmarks.worth.pair import Pairs, Side
+from benchmarks.worth.pair import Pairs, Side, standard_error
 from benchmarks.worth.recipes import AMOUNT, CURVE, ROUNDS
 
 NAMES = {"cnn": "ResNet", "vit": "ViT", "mnist": "MNIST", "digits": "digits"}
@@ -51,6 +51,7 @@ def markdown(all_pairs: Sequence[Pairs]) -> str:
         "some numbers of channels better than others, which is what `multiple_of` is for.",
         "",
         *(f"* {verdict(pairs)}" for pairs in all_pairs),
+        f"* {together(all_pairs)}",
         "",
         machine(),
         "",
@@ -104,6 +105,15 @@ def verdict(pairs: Pairs) -> str:
         f"{title(pairs)}: recovered - dense {-100 * pairs.loss:+.2f} points (target: at least -1); ours - theirs "
         f"{100 * pairs.difference:+.2f} points, standard error {100 * pairs.standard_error:.2f} (target: minus one "
         f"standard error or more). {'Holds.' if pairs.good else 'DOES NOT HOLD.'}"
+    )
+
+
+def together(all_pairs: Sequence[Pairs]) -> str:
+    """What all networks say together, which is not a part of the target."""
+    found = [difference for pairs in all_pairs for difference in pairs.differences]
+    return (
+        f"All together: ours - theirs {100 * statistics.mean(found):+.2f} points over {len(found)} pairs, standard error "
+        f"{100 * standard_error(found):.2f}."
     )
 
 

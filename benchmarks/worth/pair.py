@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.worth.outcome import Outcome
@@ -44,7 +45,7 @@ class Pairs:
     @property
     def standard_error(self) -> float:
         """Of that mean, from how the seeds differ."""
-        return statistics.stdev(self.differences) / math.sqrt(len(self.differences))
+        return standard_error(self.differences)
 
     @property
     def loss(self) -> float:
@@ -55,3 +56,8 @@ class Pairs:
     def good(self) -> bool:
         """At most one point lost, and not behind the other side by more than a standard error."""
         return self.loss <= ALLOWED_LOSS and self.difference >= -self.standard_error
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of these values."""
+    return statistics.stdev(values) / math.sqrt(len(values))
