@@ -112,8 +112,8 @@ def together(all_pairs: Sequence[Pairs]) -> str:
     """What all networks say together, which is not a part of the target."""
     found = [difference for pairs in all_pairs for difference in pairs.differences]
     return (
-        f"All together: ours - theirs {100 * statistics.mean(found):+.2f} points over {len(found)} pairs, standard error "
-        f"{100 * standard_error(found):.2f}."
+        f"All together: ours - theirs {100 * statistics.mean(found):+.2f} points over {len(found)} pairs, standard "
+        f"error {100 * standard_error(found):.2f}."
     )
 
 
