@@ -58,7 +58,7 @@ class _Origins:
         self._constant = lab.values.constant
         self._named = used_parameters(lab.program)
         self._labels = {node: _labels(lines, node) for node in self._named}
-        self._sizes = {node: lab.values.of[node].numel() for node in self._named}
+        self._ranks = {node: (-lab.values.of[node].numel(), place) for place, node in enumerate(self._named)}
 
     def behind(self, node: fx.Node, indices: tuple[int, ...]) -> dict[str, Vector]:
         """Names and labels of the parameters behind those arguments, the largest first."""
@@ -68,8 +68,7 @@ class _Origins:
             for weight in given if isinstance(given, list | tuple) else (given,):
                 if isinstance(weight, fx.Node) and self._constant.get(weight):
                     found |= self._sources(weight)
-        order = [source for source in self._named if source in found]
-        order.sort(key=lambda source: -self._sizes[source])
+        order = sorted(found, key=self._ranks.__getitem__)
         return {self._named[source]: self._labels[source] for source in order}
 
     def _sources(self, weight: fx.Node) -> frozenset[fx.Node]:
@@ -85,4 +84,4 @@ class _Origins:
 
 def _labels(lines: Lines, node: fx.Node) -> Vector:
     found = [line.labels for side in lines.of(node) for line in side.lines]
-    return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
