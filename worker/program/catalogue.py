@@ -123,11 +123,17 @@ RANDOM = words("""
     random random_ randperm rrelu_with_noise rrelu_with_noise_ uniform uniform_
 """)
 
-# Movement whose result shares memory with what it was given.
-VIEWS = words("""
+# Operators whose result may share memory with what they were given: movement, and whatever may have nothing to do.
+VIEWS = (
+    words("""
     alias chunk detach diagonal expand expand_as flatten movedim narrow permute ravel reshape select slice split
     split_with_sizes squeeze swapaxes t transpose unbind unflatten unfold unsqueeze view view_as
+    adjoint atleast_1d atleast_2d atleast_3d broadcast_to mH mT moveaxis numpy_T reshape_as swapdims tensor_split
+    unsafe_chunk unsafe_split_with_sizes _unsafe_view
+    conj contiguous imag positive real resolve_conj resolve_neg to type_as view_as_complex view_as_real
 """)
+    | DROPOUT
+)
 
 # Operators whose literal sizes are memory that they ask for, whatever the size of their inputs.
 ALLOCATES = (

@@ -23,7 +23,7 @@ def confine(graph: fx.Graph, tensors: Mapping[str, Tensor]) -> None:
     Raises UnsupportedStructure where the program keeps a state of its own from call to call.
     """
     for node in list(graph.nodes):
-        root = _changed(node)
+        root = _changed(node, tensors)
         if root is None:
             continue
         if root.op == "placeholder":
@@ -47,17 +47,22 @@ def _writes(node: fx.Node) -> bool:
     return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
 
 
-def _changed(node: fx.Node) -> fx.Node | None:
-    """The input or tensor of the state that a node writes to, through views."""
+def _changed(node: fx.Node, tensors: Mapping[str, Tensor]) -> fx.Node | None:
+    """The input or tensor of the state that a node writes to, through views; a cast to another dtype is a copy."""
     if not _writes(node) or name(node.target) in TRAINING_FLAG.keys() - INPLACE_DROPOUT:
         return None
     root = node.args[0] if node.args else None
+    casts: set[torch.dtype] = set()
     while isinstance(root, fx.Node) and root.op == "call_function":
         called = name(root.target)
         if called not in VIEWS and not called.endswith("_") and root.target is not operator.getitem:
             return None
+        casts |= {given for given in (*root.args, *root.kwargs.values()) if isinstance(given, torch.dtype)}
         root = root.args[0]
-    return root if isinstance(root, fx.Node) and root.op in ("placeholder", "get_attr") else None
+    if not isinstance(root, fx.Node) or root.op not in ("placeholder", "get_attr"):
+        return None
+    copied = root.op == "get_attr" and casts - {tensors[str(root.target)].dtype}
+    return None if copied else root
 
 
 def _copy_first(graph: fx.Graph, root: fx.Node) -> None:

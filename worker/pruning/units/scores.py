@@ -1,13 +1,13 @@
 """How much each unit matters, from all the weights that go with it.
 
-A unit's magnitude is the root mean square (l2) or the mean absolute value (l1) of every entry that it owns: its own
-weights, those of its consumers, biases and norms (the groups of Fang et al. 2023, DepGraph). A mean, so that units of
-one group that own different numbers of entries compare.
+A unit's magnitude is the mean square (l2) or the mean absolute value (l1) of every entry that it owns: its own weights,
+those of its consumers, biases and norms (the groups of Fang et al. 2023, DepGraph). A mean, so that units of one group
+that own different numbers of entries compare.
 
-Its score is its share of what is left of the group when its turn comes: the magnitude, squared for l2, over the sum of
-those of all units of the group that are not smaller (as LAMP does for the weights of a layer; Lee et al. 2021). So
-groups of different width, depth and initialisation compare, every group's best unit scores 1, and of two groups the one
-with more units is thinned first.
+Its score is its share of what is left of the group when its turn comes: the magnitude over the sum of those of all
+units of the group that are not smaller (as LAMP does for the weights of a layer; Lee et al. 2021). So groups of
+different width, depth and initialisation compare, the best unit of a group scores 1 unless all are zero, and of two
+groups the one with more units is thinned first.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def score(
 
 
 def _magnitudes(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], kind: Kind, there: Flags) -> Reals:
-    """Of each label, squared for l2. What is not a finite number (weights may hold NaN) has none."""
+    """Of each label. What is not a finite number (weights may hold NaN) has none."""
     power = torch.square if kind == "l2" else torch.abs
     totals, numbers = np.zeros(units.count), np.zeros(units.count)
     for owned in belongings(lab.program, units.lines, tensors):

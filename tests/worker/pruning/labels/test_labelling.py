@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from secateur.errors import ProgramFails
 from tests.worker.pruning.labels.conftest import Uploaded
 from worker.program.catalogue import OUT_OF_PLACE, SIZES, words
+from worker.pruning.labels import labelling
 from worker.pruning.labels.labelling import Labelling, label
 from worker.pruning.labels.rules.table import RULES
 from worker.pruning.labels.spelling import SYNONYMS
@@ -75,6 +76,41 @@ def test_labels_cost_no_memory_for_the_tensors(uploaded: Uploaded) -> None:
     program = uploaded(Shuffled(), torch.randn(2, 1, 3, 3))
     shared = dict(label(program).program.module.named_parameters())
     assert all(parameter is shared[name] for name, parameter in program.named_parameters())
+
+
+class Shifted(nn.Module):
+    """Grey images in three colours, normalised, flattened and shifted by a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.a, self.b = nn.BatchNorm2d(3), nn.Linear(12, 6), nn.Linear(6, 2)
+        self.register_buffer("table", torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(self.norm(x.expand(-1, 3, -1, -1)).view(x.shape[0], 12)) + self.table)
+
+
+def test_a_node_that_works_in_place_does_not_change_the_tensors(uploaded: Uploaded) -> None:
+    program = uploaded(Shifted(), torch.randn(2, 1, 2, 2))
+    graph = program.module.graph
+    (table,) = [node for node in graph.find_nodes(op="get_attr") if node.target == "table"]
+    with graph.inserting_after(table):
+        graph.call_function(torch.ops.aten.add_.Tensor, (table, 1))
+    label(program)
+    assert not program.module.table.any()  # type: ignore[operator]
+
+
+def test_a_normalised_value_is_dense_where_its_input_is_expanded(uploaded: Uploaded) -> None:
+    lab = label(uploaded(Shifted(), torch.randn(2, 1, 2, 2)))
+    assert crossing(lab, "a.weight")[0].all()
+
+
+def test_what_the_last_rewrite_made_is_labelled(uploaded: Uploaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "REWRITES_MAX", 1)
+    lab = label(uploaded(Shuffled(), torch.randn(2, 1, 3, 3)))
+    moved = [node for node in lab.program.module.graph.nodes if "index_select" in str(node.target)]
+    assert moved
+    assert all(lab.planes(node) for node in moved)
 
 
 def test_shuffles_become_gathers_that_compute_the_same_and_unite_nothing(uploaded: Uploaded) -> None:
