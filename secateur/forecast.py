@@ -8,7 +8,7 @@ from typing import Any
 from secateur.inspection import DatasetInspection, Layer, ModelInspection
 from secateur.layers import choose
 from secateur.removal import choose_groups, count_macs, count_parameters, kept_per_part, select
-from secateur.removal.ranks import foreseen, stored_ranks
+from secateur.removal.prices import foreseen, stored_scores
 from secateur.report import UnitCount
 from secateur.resources import Change, Forecast
 from secateur.spec import JobSpec
@@ -53,7 +53,7 @@ def _zeros(pool: Sequence[Layer], amount: float) -> int:
 
 
 def _of_units(prune: PruneUnits, units: ModelUnits) -> dict[str, Any]:
-    gone = select(units, prune, stored_ranks(units, prune), prune.target.amount)
+    gone = select(units, prune, stored_scores(units, prune), prune.target.amount)
     dense, kept = kept_per_part(units), kept_per_part(units, gone)
     groups = [units.groups[index] for index in choose_groups(units, prune)]
     return {

@@ -8,7 +8,7 @@ from secateur.errors import InvalidSpec, NothingMatches, NothingPrunable, Target
 from secateur.forecast import chosen_layers
 from secateur.inspection import ModelInspection
 from secateur.removal import require_reachable
-from secateur.removal.ranks import stored_ranks
+from secateur.removal.prices import stored_scores
 from secateur.resources import Finding
 from secateur.spec.structured import Groups, PruneUnits
 from secateur.spec.weights import Layers, PruneWeights
@@ -27,7 +27,7 @@ def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterat
         elif model.units is None:
             yield Finding(code=InvalidSpec.code, pointer="/prune/granularity", message=UNITS_UNKNOWN)
         else:
-            require_reachable(model.units, prune, stored_ranks(model.units, prune))
+            require_reachable(model.units, prune, stored_scores(model.units, prune))
     except NothingMatches as error:
         pointer = _where(prune.layers, error.context.get("pattern"))
         yield Finding(code=error.code, pointer=pointer, message=error.message)

@@ -54,8 +54,9 @@ class UnitGroup(Record):
     parameters_per_unit: float = Field(description="Parameters that go with one unit, on average.")
     macs_per_unit: float = Field(description="Multiply-accumulates an example that go with one unit, on average.")
     rows: float = Field(
+        ge=1,
         description="Rows of these weights that make a unit, on average: one of each layer that writes to a stream, "
-        "and as many as the size of a head."
+        "and as many as the size of a head.",
     )
     part: tuple[int, ...] = Field(
         description="The index of each unit's part; a single number where all units are in one."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secateur.removal.counts import count_macs, count_parameters, kept_per_part
 from secateur.removal.groups import choose_groups
-from secateur.removal.ranks import ranked
+from secateur.removal.prices import priced
 from secateur.removal.select import TOLERANCE, require_reachable, select, share_gone
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "kept_per_part",
-    "ranked",
+    "priced",
     "require_reachable",
     "select",
     "share_gone",

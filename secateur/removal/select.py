@@ -85,10 +85,11 @@ class _Selection:
         self.queue = line_up(units, prune, self.chosen, scores, removed)
         self.start = kept_per_part(units, removed)
         self.dense = self._count([part.size for part in units.parts])
+        self.least = self._left(len(self.queue.turns))
 
     def length(self, amount: float) -> int:
         """The number of steps whose count comes closest to the target; of two as close, the one that reaches it."""
-        wanted = self.dense - amount * self.dense
+        wanted = max(self.least, self.dense - amount * self.dense)
         end = len(self.queue.turns)
         reached = bisect_left(range(end), True, key=lambda steps: self._left(steps) <= wanted)
         short = max(0, reached - 1)
@@ -96,7 +97,7 @@ class _Selection:
 
     def reach(self) -> float:
         """The largest share that can go."""
-        return 1 - self._left(len(self.queue.turns)) / self.dense if self.dense else 0.0
+        return 1 - self.least / self.dense if self.dense else 0.0
 
     def gone(self, steps: int) -> dict[str, frozenset[int]]:
         """Everything that is gone after so many steps, by the name of its group."""

@@ -62,7 +62,8 @@ class PruneUnits(Scheduled):
         default=1,
         ge=1,
         le=1024,
-        description="What stays of a channel or neuron group is a multiple of this (heads are left as they are).",
+        description="What stays of a channel or neuron group that loses any is a multiple of this, where max_amount "
+        "allows (heads are left as they are).",
     )
     layers: Groups = Groups()
 

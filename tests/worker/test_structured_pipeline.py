@@ -253,13 +253,15 @@ def test_a_wrong_slice_fails_before_it_is_trained(tensor: str, tmp_path: Path, m
     assert not any(message.stage == "fine_tune" for message in said if isinstance(message, Staged))
 
 
-def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tensor", ["head.weight", "stem_norm.running_var"])
+def test_numbers_that_are_none_are_named(tensor: str, tmp_path: Path) -> None:
     case = replace(cnn(), dynamic=({0: torch.export.Dim("batch")},))
     with torch.no_grad():
-        case.module.get_parameter("head.weight")[0, 0] = torch.nan
-    with pytest.raises(ProofFailed, match=r"no numbers, in head\.weight") as failure:
+        case.module.state_dict()[tensor].fill_(torch.nan)
+    with pytest.raises(ProofFailed, match=f"none at all in {tensor}") as failure:
         run(order(tmp_path, case, spec=spec()))
     assert "Secateur" not in failure.value.remedy
+    assert not failure.value.to_dict()["proof"]["holds"]
 
 
 def test_what_surgery_cannot_follow_stays_and_the_report_says_so(

@@ -17,7 +17,7 @@ from secateur.removal import (
     count_macs,
     count_parameters,
     kept_per_part,
-    ranked,
+    priced,
     require_reachable,
     select,
     share_gone,
@@ -31,7 +31,7 @@ from worker.ledger import Taken
 from worker.methods.anatomy import Anatomy, Gone
 from worker.methods.method import Note
 from worker.methods.resizing import copy_numbers, graft, put_back, resized
-from worker.program.program import Program
+from worker.program.program import Program, named_tensors
 from worker.pruning import masks
 from worker.pruning.cut import Cut
 from worker.pruning.masks import Masks
@@ -84,8 +84,8 @@ class Removal:
         if number > 1:
             put_back(self.program, self._cut, self._anatomy.whole)
         known = self._anatomy.known
-        ranks, amount = self._ranks(self._anatomy, self._cut), self._plan[number - 1]
-        chosen = select(known, self._prune, ranks, amount, self._gone)
+        scores, amount = self._scores(self._anatomy, self._cut), self._plan[number - 1]
+        chosen = select(known, self._prune, scores, amount, self._gone)
         gone = {group: units for group, units in chosen.items() if units}
         if gone == self._gone:
             self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
@@ -104,8 +104,8 @@ class Removal:
         share = share_gone(self._anatomy.known, self._prune, self._gone)
         if abs(share - target.amount) > TOLERANCE:
             self._note(
-                f"{share:.1%} of the {target.kind} are gone, {target.amount:.1%} were asked for: units go whole, in "
-                f"order of their scores, with multiple_of {self._prune.multiple_of}."
+                f"{share:.1%} of the {target.kind} are gone, {target.amount:.1%} were asked for: units go whole, with "
+                f"multiple_of {self._prune.multiple_of}."
             )
 
     def carried(self, state: TrainState) -> TrainState:
@@ -151,9 +151,9 @@ class Removal:
         closed: set[str] = set()
         while True:
             anatomy = Anatomy(program, closed)
-            ranks = self._ranks(anatomy, anatomy.cut({}))
-            require_reachable(anatomy.known, self._prune, ranks)
-            last = anatomy.cut(select(anatomy.known, self._prune, ranks, self._prune.target.amount))
+            scores = self._scores(anatomy, anatomy.cut({}))
+            require_reachable(anatomy.known, self._prune, scores)
+            last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
             try:
                 anatomy.operated(last)
                 return anatomy, last
@@ -164,9 +164,9 @@ class Removal:
                 closed.add(node)
                 self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
 
-    def _ranks(self, anatomy: Anatomy, cut: Cut) -> Scores:
+    def _scores(self, anatomy: Anatomy, cut: Cut) -> Scores:
         scores = anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut)
-        return ranked(anatomy.known, self._prune, scores)
+        return priced(anatomy.known, self._prune, scores)
 
     def _take(self, gone: Gone) -> None:
         let_go(self.program)
@@ -180,12 +180,14 @@ class Removal:
             if not math.isfinite(proof.max_relative_error):
                 proof = prove(whole, self._anatomy.labelling, cut, network, inputs=self._bench.some)
         if not proof.holds:
-            _require_numbers(whole)
+            shown = proof.model_dump(mode="json")
+            if not math.isfinite(proof.max_relative_error):
+                _require_numbers(whole, shown)
             raise ProofFailed(
                 f"The outputs of the pruned network differ by {proof.max_relative_error:.2g} of the largest from those "
                 f"of the uploaded one without the removed units; at most {proof.tolerance:.2g} would be rounding.",
                 remedy="This is a mistake of Secateur. Exclude groups until it holds, or prune single weights.",
-                proof=proof.model_dump(mode="json"),
+                proof=shown,
             )
         return proof
 
@@ -203,11 +205,14 @@ class Removal:
         )
 
 
-def _require_numbers(whole: Program) -> None:
-    broken = [name for name, tensor in whole.named_parameters() if not bool(tensor.isfinite().all())]
+def _require_numbers(whole: Program, proof: dict[str, Any]) -> None:
+    """Raises ProofFailed where the program holds what no network computes with; -inf may be a mask."""
+    state = dict(named_tensors(whole.module))
+    broken = [name for name, tensor in state.items() if bool((tensor.isnan() | tensor.isposinf()).any())]
     if broken:
         named = ", ".join(broken[:SHOWN]) + (f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else "")
         raise ProofFailed(
-            f"Nothing can be proved: weights are infinite or no numbers, in {named}.",
-            remedy="Upload a network whose weights are finite; if they became so in training, lower the learning rate.",
+            f"Nothing can be proved: there are infinite numbers or none at all in {named}.",
+            remedy="Upload a network of finite numbers; if they became infinite in training, lower the learning rate.",
+            proof=proof,
         )
