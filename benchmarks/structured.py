@@ -42,7 +42,7 @@ def main(seeds: int, trial: bool, again: bool, only: str) -> int:
     chosen = [key for key in NETWORKS if only in "-".join(key)]
     tasks = [Task(*key, seed, trial) for key in chosen for seed in range(first, first + seeds)]
     prepare(tasks)
-    for path in (task.folder / f"{side}.json" for task in tasks if again for side in ours.MULTIPLES):
+    for path in (task.outcome(side) for task in tasks if again for side in ours.MULTIPLES):
         path.unlink(missing_ok=True)
     pruned(tasks)
     all_pairs = [_pairs([task for task in tasks if (task.images, task.network) == key]) for key in chosen]
@@ -75,13 +75,13 @@ def pruned(tasks: Sequence[Task]) -> None:
         waiting = [pool.submit(_theirs, task) for task in tasks]
         for task in tasks:
             for side in ours.MULTIPLES:
-                _told(task, side, kept(task.folder / f"{side}.json", partial(ours.prune, client, task, side)))
+                _told(task, side, kept(task.outcome(side), partial(ours.prune, client, task, side)))
         for task, future in zip(tasks, waiting, strict=True):
             _told(task, "theirs", future.result())
 
 
 def _theirs(task: Task) -> Outcome:
-    return kept(task.folder / "theirs.json", partial(theirs.prune, task))
+    return kept(task.outcome("theirs"), partial(theirs.prune, task))
 
 
 def _told(task: Task, by: str, outcome: Outcome) -> None:
@@ -92,13 +92,13 @@ def _told(task: Task, by: str, outcome: Outcome) -> None:
 
 
 def _pairs(tasks: Sequence[Task]) -> Pairs:
-    sides = (tuple(_side(task.folder / f"{side}.json") for task in tasks) for side in SIDES)
-    return Pairs(tuple(tasks), *sides)
+    sides = {side: tuple(_side(task, side) for task in tasks) for side in SIDES}
+    return Pairs(tasks=tuple(tasks), **sides)
 
 
-def _side(path: Path) -> Side:
-    outcome = Outcome.model_validate_json(path.read_text(encoding="utf8"))
-    return Side(outcome, speed.measured(path.with_name("dense.pt2"), path.with_suffix(".pt2")).speed_up)
+def _side(task: Task, side: str) -> Side:
+    outcome = Outcome.model_validate_json(task.outcome(side).read_text(encoding="utf8"))
+    return Side(outcome, speed.measured(task.folder / "dense.pt2", task.folder / f"{side}.pt2").speed_up)
 
 
 if __name__ == "__main__":
@@ -108,4 +108,8 @@ if __name__ == "__main__":
     parser.add_argument("--again", action="store_true", help="run our jobs anew; the rest is kept")
     parser.add_argument("--only", default="", help="a part of the names, as in mnist-vit")
     options = parser.parse_args()
+    if options.seeds < 2 or not any(options.only in "-".join(key) for key in NETWORKS):
+        parser.error(
+            f"--seeds 2 or more, for a standard error, and --only a part of: {', '.join(map('-'.join, NETWORKS))}"
+        )
     sys.exit(main(options.seeds, options.trial, options.again, options.only))

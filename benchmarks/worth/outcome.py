@@ -34,5 +34,7 @@ class Outcome(Record):
 def kept(path: Path, make: Callable[[], Outcome]) -> Outcome:
     """What is written at `path`, or what `make` gives, which is written there then."""
     if not path.exists():
-        path.write_text(make().model_dump_json(indent=2), encoding="utf8")
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(make().model_dump_json(indent=2), encoding="utf8")
+        unfinished.replace(path)
     return Outcome.model_validate_json(path.read_text(encoding="utf8"))

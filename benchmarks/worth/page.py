@@ -134,5 +134,5 @@ def as_json(all_pairs: Sequence[Pairs]) -> str:
 
 
 def _sides(pairs: Pairs) -> list[dict[str, Side]]:
-    together = zip(pairs.ours, pairs.rounded, pairs.theirs, strict=True)
-    return [dict(zip(("ours", "rounded", "theirs"), sides, strict=True)) for sides in together]
+    sides = {"ours": pairs.ours, "rounded": pairs.rounded, "theirs": pairs.theirs}
+    return [{name: side[place] for name, side in sides.items()} for place in range(len(pairs.tasks))]

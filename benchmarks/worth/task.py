@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,8 @@ from benchmarks.worth import images, networks, training
 from benchmarks.worth.recipes import RECIPES, Recipe
 
 CACHE = Path(__file__).parents[1] / ".cache" / "structured"
+TERMS = [Path(__file__).with_name(f"{name}.py") for name in ("recipes", "training", "peer", "theirs")]
+"""What decides on an outcome, besides the dense network and our service."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,18 @@ class Task:
         """The folder of the task; its name changes with how the dense network is made."""
         return self.data / f"{self.network}-{self.seed}-{_digest(networks, repr(self.recipe.dense))}"
 
+    def outcome(self, side: str) -> Path:
+        """Where the outcome of a side is kept; its name changes with the terms of both sides."""
+        terms = b"".join(path.read_bytes() for path in TERMS) + version("torch_pruning").encode()
+        return self.folder / f"{side}-{hashlib.sha256(terms).hexdigest()[:8]}.json"
+
     @property
     def example(self) -> Tensor:
         """One image."""
         return torch.zeros(1, 1, *2 * [images.SOURCES[self.images].size])
 
     def prepare(self) -> None:
-        """Write the data set, train the dense network and write it as a program, where that is not done yet."""
-        if not self.part("test").exists():
-            images.write(self.images, self.data, self.trial)
+        """Train the dense network and write it as a program, where that is not done yet."""
         if (self.folder / "dense.pt2").exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -76,8 +82,8 @@ class Task:
         path = self.folder / f"{name}.pt2"
         example = (self.example.expand(2, -1, -1, -1),)
         exported = torch.export.export(network.eval(), example, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-        torch.export.save(exported, path)
-        return path
+        torch.export.save(exported, unfinished := path.with_suffix(".part.pt2"))
+        return unfinished.replace(path)
 
     def _network(self) -> nn.Module:
         return networks.NETWORKS[self.images, self.network]()
