@@ -161,6 +161,10 @@ def test_an_inspection_shows_units_and_what_is_frozen(door: Door, client: Any, f
     as_json = json.loads(run("inspect", model.id, "--json", url=door.url).stdout)
     assert len(as_json["inspection"]["units"]["groups"][0]["l2"]) == 64
     assert "hidden.weight │ neuron │ 64 │ 75 │ 74" in drawn(*parts(INSPECTION))
+    bare = INSPECTION.units.model_copy(update={"groups": ()})
+    told = drawn(*parts(INSPECTION.model_copy(update={"units": bare})))
+    assert "units that can be removed" not in told
+    assert "the network's outputs are never cut" in told
 
 
 # What came of it
