@@ -36,9 +36,12 @@ def prune(
     max_amount: Annotated[float | None, Option(help="No group of units loses more. (0.9 by default)")] = None,
     multiple_of: Annotated[int | None, Option(help="What stays of a group of units is a multiple of this.")] = None,
     rounds: Annotated[int | None, Option(help="Prune and retrain so often. (5 by default)")] = None,
-    scope: Annotated[Literal["global", "layer"] | None, Option(help="Rank all layers together, or each alone.")] = None,
+    scope: Annotated[
+        Literal["global", "layer", "erk"] | None,
+        Option(help="Rank all layers together, each alone, or each alone by an amount from its shape."),
+    ] = None,
     importance: Annotated[
-        Literal["l1", "l2", "random"] | None, Option(help="What goes first. (l1 by default; of units l2)")
+        Literal["l1", "l2", "lamp", "random"] | None, Option(help="What goes first. (l1 by default; of units l2)")
     ] = None,
     include: Annotated[list[str] | None, Option(help="Prune only these layers (glob).")] = None,
     exclude: Annotated[list[str] | None, Option(help="Leave these layers alone (glob).")] = None,

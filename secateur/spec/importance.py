@@ -15,6 +15,12 @@ class L1(Record):
     kind: Literal["l1"] = "l1"
 
 
+class Lamp(Record):
+    """The square of a weight over those of all weights of its layer that are not smaller (Lee et al. 2021)."""
+
+    kind: Literal["lamp"] = "lamp"
+
+
 class L2(Record):
     """The Euclidean norm of all parameters that go with a unit (after Li et al. 2017)."""
 
@@ -27,5 +33,5 @@ class Random(Record):
     kind: Literal["random"] = "random"
 
 
-WeightImportance = Annotated[L1 | Random, Field(discriminator="kind")]
+WeightImportance = Annotated[L1 | Lamp | Random, Field(discriminator="kind")]
 UnitImportance = Annotated[L2 | L1 | Random, Field(discriminator="kind")]

@@ -77,6 +77,15 @@ class PruneUnits(Scheduled):
             )
         return target
 
+    @field_validator("importance", mode="before")
+    @classmethod
+    def _of_units_too(cls, importance: Any) -> Any:
+        if kind_of(importance) == "lamp":
+            raise ValueError(
+                "lamp ranks single weights; ask for l2, which scores a unit by its share of its group as lamp does"
+            )
+        return importance
+
     @field_validator("layers", mode="before")
     @classmethod
     def _without_overrides(cls, layers: Any) -> Any:

@@ -36,8 +36,10 @@ class PruneWeights(Scheduled):
 
     granularity: Literal["weight"] = "weight"
     importance: WeightImportance = L1()
-    scope: Literal["global", "layer"] = Field(
-        default="global", description="global: all chosen layers are ranked together; layer: each by itself."
+    scope: Literal["global", "layer", "erk"] = Field(
+        default="global",
+        description="global: all chosen layers are ranked together; layer: each by itself, by the same amount; erk: "
+        "each by an amount that follows from its shape (Evci et al. 2020).",
     )
     target: Sparsity
     layers: Layers = Layers()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import examples
-from secateur import fit
+from secateur import erk, fit
 from secateur.errors import NothingMatches, NothingPrunable, TargetUnreachable
 from secateur.forecast import forecast
 from secateur.inspection import DatasetInspection, ModelInspection
@@ -39,6 +39,14 @@ def seen(wanted: JobSpec, model: ModelInspection) -> Forecast:
 
 def found(wanted: JobSpec, model: ModelInspection) -> tuple[Finding, ...]:
     return fit.findings(wanted, model, {examples.TRAIN_ID: DATA})
+
+
+def test_an_amount_that_follows_from_the_shape_is_counted_layer_by_layer() -> None:
+    layers = {layer.name: layer for layer in MODEL.layers}
+    target = {"target": {"kind": "sparsity", "amount": 0.8}, "scope": "erk"}
+    wanted = JobSpec.model_validate({**examples.SPEC, "data": {"train": examples.TRAIN_ID}, "prune": target})
+    amounts = erk.amounts({name: layer.shape for name, layer in layers.items()}, 0.8)
+    assert seen(wanted, MODEL).zeros == sum(round(amounts[name] * layer.total) for name, layer in layers.items())
 
 
 def test_the_example_of_the_api_is_what_the_forecast_says() -> None:

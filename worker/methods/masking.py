@@ -96,7 +96,8 @@ class Masking:
 
     def _rounds(self) -> list[list[Pool]]:
         prune = self._prune
-        pools = SCOPES[prune.scope](self._amounts, prune.target.amount)
+        shapes = {name: weight.shape for name, weight in self._weights.items()}
+        pools = SCOPES[prune.scope](self._amounts, prune.target.amount, shapes)
         curve = getattr(prune.schedule, "curve", "one_shot")
         return rounds(pools, self._weights, self.masks, number=prune.rounds, curve=curve)
 

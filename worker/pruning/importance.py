@@ -31,5 +31,17 @@ def random(name: str, weight: Tensor, seed: int) -> Tensor:
     return scores.masked_fill_(weight.detach() == 0, 0.0)
 
 
-IMPORTANCE: dict[str, Importance] = {"l1": l1, "random": random}
+def lamp(name: str, weight: Tensor, seed: int) -> Tensor:
+    """The square of a weight over those of all weights of its layer that are not smaller (Lee et al. 2021).
+
+    Layers compare by what each would lose of what is left of it. Of equal weights the first scores lowest; what is no
+    finite number scores as it is, above all others.
+    """
+    squares, order = weight.detach().double().square().flatten().sort(stable=True)
+    left = squares.nan_to_num(0.0, 0.0).flip(0).cumsum(0).flip(0)
+    shares = torch.where(squares.isfinite(), squares / left.clamp_min_(torch.finfo(left.dtype).tiny), squares)
+    return torch.empty_like(shares).scatter_(0, order, shares).view(weight.shape)
+
+
+IMPORTANCE: dict[str, Importance] = {"l1": l1, "lamp": lamp, "random": random}
 """Every importance by the `kind` of the spec."""

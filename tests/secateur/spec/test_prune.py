@@ -67,6 +67,8 @@ def test_json_there_and_back(granularity: str, importance: str, **numbers: Any) 
         (units(target={"kind": "sparsity", "amount": 0.5}), "prune.target", "units, parameters or macs"),
         ({"target": {"kind": "macs", "amount": 0.5}}, "prune.target", "channel, neuron, head or unit"),
         ({**SPEC["prune"], "importance": {"kind": "l2"}}, "prune.importance", "l1"),
+        (units(importance={"kind": "lamp"}), "prune.importance", "ask for l2"),
+        (units(scope="erk"), "prune.scope", "'global' or 'layer'"),
         (units(granularity="filter"), "prune", "'weight', 'channel', 'neuron', 'head', 'unit'"),
         (units(granularity=["channel"]), "prune", "'channel'"),
         (units(layers={"override": {"*": 0.5}}), "prune.layers", "exclude"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from secateur import erk
 from secateur.layers import choose
 from worker.pruning.allocation import SCOPES, Pool, rounds, sparsity
 from worker.pruning.importance import IMPORTANCE, random
@@ -60,6 +61,10 @@ def nested(inner: Masks, outer: Masks) -> bool:
     return all(not bool((inner[name] & ~mask).any()) for name, mask in outer.items())
 
 
+def shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
 def dropped(weights: dict[str, Tensor], masks: dict[str, Tensor], names: list[str]) -> Tensor:
     return torch.cat([weights[name][~masks[name]].abs().flatten() for name in names]).sort().values
 
@@ -67,7 +72,7 @@ def dropped(weights: dict[str, Tensor], masks: dict[str, Tensor], names: list[st
 @settings(max_examples=150, deadline=None)
 @given(weights(), AMOUNTS, st.sampled_from(["global", "layer"]))
 def test_the_sets_of_torch_prune(weights: dict[str, Tensor], amount: float, scope: str) -> None:
-    ours = select(weights, SCOPES[scope](dict.fromkeys(weights), amount))
+    ours = select(weights, SCOPES[scope](dict.fromkeys(weights), amount, shapes(weights)))
     theirs = reference(weights, amount, scope)
     for names in [list(weights)] if scope == "global" else [[name] for name in weights]:
         assert torch.equal(dropped(weights, ours, names), dropped(weights, theirs, names))
@@ -77,12 +82,12 @@ def test_the_sets_of_torch_prune(weights: dict[str, Tensor], amount: float, scop
 
 
 @settings(max_examples=100, deadline=None)
-@given(weights(), AMOUNTS, st.sampled_from(["global", "layer"]), st.sampled_from(list(IMPORTANCE)), st.data())
+@given(weights(), AMOUNTS, st.sampled_from(list(SCOPES)), st.sampled_from(list(IMPORTANCE)), st.data())
 def test_rounds_are_nested_and_each_is_exact(
     weights: dict[str, Tensor], amount: float, scope: str, kind: str, data: st.DataObject
 ) -> None:
     curve = data.draw(st.sampled_from(["linear", "cubic", "geometric"]))
-    pools = SCOPES[scope](dict.fromkeys(weights), amount)
+    pools = SCOPES[scope](dict.fromkeys(weights), amount, shapes(weights))
     before, present = None, [zeros_in(weights[name] for name in pool.names) for pool in pools]
     for number, step in enumerate(rounds(pools, weights, number=4, curve=curve)):
         masks = select(weights, step, importance=IMPORTANCE[kind], masks=before, seed=7)
@@ -98,9 +103,18 @@ def test_rounds_are_nested_and_each_is_exact(
 
 def test_an_override_leaves_the_global_pool() -> None:
     chosen = choose(["a.weight", "b.weight", "fc.weight"], override={"fc.*": 0.5})
-    assert SCOPES["global"](chosen, 0.9) == [Pool(("a.weight", "b.weight"), 0.9), Pool(("fc.weight",), 0.5)]
-    assert [pool.amount for pool in SCOPES["layer"](chosen, 0.9)] == [0.9, 0.9, 0.5]
-    assert SCOPES["global"]({"a": 0.1}, 0.9) == [Pool(("a",), 0.1)]
+    assert SCOPES["global"](chosen, 0.9, {}) == [Pool(("a.weight", "b.weight"), 0.9), Pool(("fc.weight",), 0.5)]
+    assert [pool.amount for pool in SCOPES["layer"](chosen, 0.9, {})] == [0.9, 0.9, 0.5]
+    assert SCOPES["global"]({"a": 0.1}, 0.9, {}) == [Pool(("a",), 0.1)]
+
+
+def test_an_override_leaves_the_allocation_by_shape() -> None:
+    sizes = {"a.weight": (64, 64), "b.weight": (8, 64, 3, 3), "fc.weight": (10, 64)}
+    chosen = choose(list(sizes), override={"fc.*": 0.5})
+    *shaped, own = SCOPES["erk"](chosen, 0.9, sizes)
+    common = erk.amounts({"a.weight": (64, 64), "b.weight": (8, 64, 3, 3)}, 0.9)
+    assert shaped == [Pool((name,), amount) for name, amount in common.items()]
+    assert own == Pool(("fc.weight",), 0.5)
 
 
 def test_each_pool_grows_from_its_own_zeros() -> None:
@@ -123,7 +137,12 @@ def test_every_zero_that_came_goes(
 ) -> None:
     generator = torch.Generator().manual_seed(1)
     before = {n: torch.rand(w.shape, generator=generator) < 0.7 for n, w in list(weights.items())[:some_masked]}
-    masks = select(weights, SCOPES[scope](dict.fromkeys(weights), amount), importance=IMPORTANCE[kind], masks=before)
+    masks = select(
+        weights,
+        SCOPES[scope](dict.fromkeys(weights), amount, shapes(weights)),
+        importance=IMPORTANCE[kind],
+        masks=before,
+    )
     gone = {name: (weight == 0) | ~before.get(name, torch.tensor(True)) for name, weight in weights.items()}
     assert not any(bool((masks[name] & gone[name]).any()) for name in weights)
     for names in [list(weights)] if scope == "global" else [[name] for name in weights]:
@@ -133,13 +152,13 @@ def test_every_zero_that_came_goes(
 
 
 @pytest.mark.parametrize("kind", list(IMPORTANCE))
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("scope", list(SCOPES))
 def test_fine_tuning_revives_no_zero_that_came(kind: str, scope: str) -> None:
     layer = nn.Linear(40, 40)
     with torch.no_grad():
         layer.weight[torch.rand(40, 40, generator=torch.Generator().manual_seed(0)) < 0.7] = 0.0
     came = layer.weight == 0
-    masks = select({"w": layer.weight}, SCOPES[scope]({"w": None}, 0.5), importance=IMPORTANCE[kind])
+    masks = select({"w": layer.weight}, SCOPES[scope]({"w": None}, 0.5, {"w": (40, 40)}), importance=IMPORTANCE[kind])
     optimizer = torch.optim.SGD(layer.parameters(), 0.1)
     with Masked({"w": layer.weight}, masks, optimizer):
         for _ in range(3):

@@ -1,0 +1,150 @@
+"""Whatever the spec allows to be combined runs: every pair of values of any two fields, in some whole job.
+
+The values are read off the spec itself, so that a new one is tried by being there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from secateur.forecast import forecast
+from secateur.inspection import DatasetInspection
+from secateur.spec import JobSpec
+from secateur.spec.importance import UnitImportance, WeightImportance
+from secateur.spec.recover import Optimizer, Recover
+from secateur.spec.schedule import Iterative
+from secateur.spec.structured import Granularity, PruneUnits, StructuredTarget
+from secateur.spec.weights import PruneWeights
+from tests.worker.jobs import order, run
+from tests.worker.networks import CLASSES, Case, images, labels
+from worker.inspection import inspect_model
+from worker.program.reader import read
+
+Choice = Mapping[str, str]
+
+
+class Mixed(nn.Module):
+    """Channels, neurons and heads: a convolution before one encoder layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(1, 16, 2, stride=2), nn.BatchNorm2d(16)
+        self.block = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.1, batch_first=True)
+        self.head = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.relu(self.norm(self.stem(x))).flatten(2).transpose(1, 2)
+        return self.head(self.block(tokens).mean(1))
+
+
+def kinds(union: Any) -> list[str]:
+    """Of a union that is told apart by `kind`."""
+    return [member.model_fields["kind"].default for member in get_args(get_args(union)[0])]
+
+
+def literals(record: Any, field: str) -> list[str]:
+    """Of a field that is one of some texts."""
+    return list(get_args(record.model_fields[field].annotation))
+
+
+COMMON = {
+    "schedule": ["one_shot", *literals(Iterative, "curve")],
+    "recover": [*(kind for kind in kinds(Recover) if kind != "fine_tune"), *kinds(Optimizer)],
+}
+WEIGHTS = {
+    "granularity": ["weight"],
+    "importance": kinds(WeightImportance),
+    "scope": literals(PruneWeights, "scope"),
+    **COMMON,
+}
+UNITS = {
+    "granularity": list(get_args(Granularity)),
+    "importance": kinds(UnitImportance),
+    "scope": literals(PruneUnits, "scope"),
+    "target": kinds(StructuredTarget),
+    **COMMON,
+}
+
+
+def covering(fields: Mapping[str, Sequence[str]]) -> list[Choice]:
+    """A few of all combinations in which every pair of values occurs: always the one with most pairs that are new."""
+    every = [dict(zip(fields, values, strict=True)) for values in product(*fields.values())]
+    pairs = {at: frozenset(combinations(choice.items(), 2)) for at, choice in enumerate(every)}
+    missing = frozenset().union(*pairs.values())
+    chosen = []
+    while missing:
+        best = max(pairs, key=lambda at: len(pairs[at] & missing))
+        chosen.append(every[best])
+        missing -= pairs[best]
+    return chosen
+
+
+def spec(choice: Choice) -> dict[str, Any]:
+    """The fields of a job."""
+    schedule = {"kind": "one_shot"} if choice["schedule"] == "one_shot" else {"kind": "iterative", "rounds": 2}
+    if choice["schedule"] != "one_shot":
+        schedule["curve"] = choice["schedule"]
+    tuned = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 12, "epochs_per_round": 1, "epochs": 1}
+    recover = choice["recover"]
+    return {
+        "prune": {
+            "granularity": choice["granularity"],
+            "importance": {"kind": choice["importance"]},
+            "scope": choice["scope"],
+            "target": {"kind": choice.get("target", "sparsity"), "amount": 0.2},
+            "schedule": schedule,
+        },
+        "recover": {**tuned, "optimizer": {"kind": recover}} if recover in kinds(Optimizer) else {"kind": recover},
+        "finalize": {"artifacts": ["pt2", "safetensors"], "latency": None},
+    }
+
+
+@cache
+def case() -> Case:
+    torch.manual_seed(0)
+    x = images(1, 8, 8)
+    return Case(Mixed().eval(), (x[:2],), {"x": x, "target": labels()}, dynamic=({0: torch.export.Dim("batch")},))
+
+
+def titled(choice: Choice) -> str:
+    return " ".join(choice.values())
+
+
+@pytest.mark.parametrize("choice", covering(WEIGHTS), ids=titled)
+def test_weights(choice: Choice, tmp_path: Path) -> None:
+    wanted = order(tmp_path, case(), spec=spec(choice))
+    report = run(wanted).report
+    assert report.sparsity.zeros == foreseen(wanted.spec, Path(wanted.model)).zeros
+    assert_runs(Path(wanted.folder) / "model.pt2")
+
+
+@pytest.mark.parametrize("choice", covering(UNITS), ids=titled)
+def test_units(choice: Choice, tmp_path: Path) -> None:
+    wanted = order(tmp_path, case(), spec=spec(choice))
+    report = run(wanted).report
+    assert report.proof is not None
+    assert report.proof.holds
+    known = foreseen(wanted.spec, Path(wanted.model))
+    if not known.estimate:
+        assert (known.macs.after, known.parameters.after) == (report.macs.pruned, report.size.parameters)
+    assert_runs(Path(wanted.folder) / "model.pt2")
+
+
+def foreseen(wanted: JobSpec, model: Path) -> Any:
+    """What the door says before the job."""
+    examples = DatasetInspection.model_construct(examples=24)
+    return forecast(wanted, inspect_model(read(model)), {wanted.data.train: examples})
+
+
+def assert_runs(path: Path) -> None:
+    scores = torch.export.load(path).module()(case().arrays["x"][:5])
+    assert scores.shape == (5, CLASSES)
+    assert bool(scores.isfinite().all())
