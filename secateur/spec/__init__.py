@@ -11,9 +11,9 @@ from secateur.record import Record
 from secateur.spec.data import Data
 from secateur.spec.finalize import Finalize
 from secateur.spec.prune import Prune
-from secateur.spec.recover import Recover
+from secateur.spec.recover import FineTune, Recover
 from secateur.spec.structured import PruneUnits
-from secateur.spec.task import Classification, Task
+from secateur.spec.task import Classification, Regression, Task
 
 __all__ = ["Device", "JobSpec"]
 
@@ -37,6 +37,16 @@ class JobSpec(Record):
         default=0, ge=-100, le=100, description="Higher goes first; equal ones in order of submission."
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("recover")
+    @classmethod
+    def _classes_to_smooth_over(cls, recover: Recover, info: ValidationInfo) -> Recover:
+        smoothed = isinstance(recover, FineTune) and recover.label_smoothing > 0
+        if smoothed and isinstance(info.data.get("task"), Regression):
+            raise ValueError(
+                "label_smoothing spreads labels over classes, and the targets of a regression have none: leave it at 0"
+            )
+        return recover
 
     @field_validator("finalize")
     @classmethod

@@ -146,6 +146,24 @@ def test_a_job_resumed_from_any_checkpoint_writes_the_same_bytes(
         assert digests(resumed) == digests(whole)
 
 
+@pytest.mark.parametrize("curve", [{"curve": "one_cycle"}, {"curve": "step", "warmup_steps": 3}])
+def test_a_job_with_steps_of_several_batches_resumes_between_them(
+    plain: Case, tmp_path: Path, curve: dict[str, str | int]
+) -> None:
+    options = {"batch_size": 4, "accumulate": 2, "clip_norm": 0.1, "label_smoothing": 0.1, **curve}
+    recovery = {"kind": "fine_tune", "learning_rate": 0.01, "epochs_per_round": 1, "epochs": 2, **options}
+    spec = {"recover": recovery}
+    whole = order(tmp_path, plain, spec=spec, checkpoint_every_s=1e-6)
+
+    kept = checkpoints(whole, tmp_path)
+
+    assert len(kept) == 2 + 3 * 3  # 18 examples: 5 batches, the last step of an epoch has one
+    for path, digest in kept[1::3]:
+        resumed = order(tmp_path, plain, spec=spec, checkpoint=str(path), checkpoint_sha256=digest, attempt=2)
+        run(resumed)
+        assert digests(resumed) == digests(whole)
+
+
 def test_a_paused_job_leaves_a_checkpoint_that_ends_the_same(plain: Case, tmp_path: Path) -> None:
     whole = order(tmp_path, plain)
     run(whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -44,6 +45,16 @@ class Course:
     device: torch.device
 
     def batches(self) -> int:
-        """Steps of one epoch. A last batch of one example is left out where there are others: batch norm needs two."""
+        """Batches of one epoch. A last one of one example is left out where there are others: batch norm needs two."""
         whole, rest = divmod(len(self.train), self.spec.batch_size)
         return max(whole + (rest > 1), 1)
+
+    def steps(self) -> int:
+        """Updates of the weights in one epoch, each from `accumulate` batches; the last may have less of them."""
+        return math.ceil(self.batches() / self.spec.accumulate)
+
+    def group(self, step: int) -> list[slice]:
+        """The batches that make step `step` of an epoch, as parts of the epoch's order of examples."""
+        size, first = self.spec.batch_size, step * self.spec.accumulate
+        last = min(first + self.spec.accumulate, self.batches())
+        return [slice(batch * size, (batch + 1) * size) for batch in range(first, last)]

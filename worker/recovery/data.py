@@ -65,7 +65,11 @@ class Dataset:
         uint8 for a floating-point input is divided by 255. Integer targets become int64.
         """
         inputs = tuple(_converted(self._file.rows(name, indices), dtype) for name, dtype in self._inputs)
-        return inputs, _as_target(self._file.rows(self._target, indices))
+        return inputs, self.targets(indices)
+
+    def targets(self, indices: NDArray[np.int64]) -> torch.Tensor:
+        """The targets of a batch without its inputs."""
+        return _as_target(self._file.rows(self._target, indices))
 
     def labels(self) -> NDArray[np.int64]:
         """All integer targets, in memory."""
@@ -89,6 +93,10 @@ class Subset:
     def batch(self, positions: NDArray[np.int64]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Inputs and target of the examples at these positions of the subset."""
         return self.dataset.batch(self.indices[positions])
+
+    def targets(self, positions: NDArray[np.int64]) -> torch.Tensor:
+        """The targets of the examples at these positions of the subset."""
+        return self.dataset.targets(self.indices[positions])
 
 
 def _converted(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

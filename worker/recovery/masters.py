@@ -30,9 +30,11 @@ class Masters:
         return {name: self.weights[name] for name in self._halves}
 
     def take_gradients(self) -> None:
-        """Moves the gradients of half-precision parameters to their masters."""
+        """Moves the gradients of half-precision parameters to their masters, on top of those that are there."""
         for name, half in self._halves.items():
-            self.weights[name].grad = None if half.grad is None else half.grad.float()
+            if half.grad is not None:
+                master, gradient = self.weights[name], half.grad.float()
+                master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             half.grad = None
 
     @torch.no_grad()

@@ -43,12 +43,20 @@ class Objective(Protocol):
         """The scored output among all that the program returned."""
         ...
 
+    def counted(self, target: torch.Tensor) -> int:
+        """How many labels of the batch count, whatever the output; `target` on the host."""
+        ...
+
     def labels(self, output: torch.Tensor, target: torch.Tensor) -> int:
         """How many labels of the batch count; `target` on the host. Raises DataMismatch when they do not fit."""
         ...
 
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The mean loss over the labels that count, in float32 or wider."""
+    def loss(self, output: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        """The mean loss over the labels that count, in float32 or wider.
+
+        `smoothing` is the share of each label that is spread evenly over all classes (Szegedy et al. 2016); without
+        classes it has no effect.
+        """
         ...
 
     def tally(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -72,6 +80,9 @@ class ClassificationObjective:
     def select(self, outputs: Any) -> torch.Tensor:
         return _leaf(outputs, self.position)
 
+    def counted(self, target: torch.Tensor) -> int:
+        return int((target != IGNORED_LABEL).sum())
+
     def labels(self, output: torch.Tensor, target: torch.Tensor) -> int:
         if output.dim() < 2 or target.shape != output.shape[:1] + output.shape[2:] or target.is_floating_point():
             raise _mismatch("integer labels for an output (examples, classes, ...)", output, target)
@@ -83,8 +94,15 @@ class ClassificationObjective:
             )
         return len(scored)
 
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return functional.nll_loss(self._log_probabilities(output), target.reshape(-1), ignore_index=IGNORED_LABEL)
+    def loss(self, output: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        labels = target.reshape(-1)
+        scores = self._log_probabilities(output)
+        loss = functional.nll_loss(scores, labels, ignore_index=IGNORED_LABEL)
+        if smoothing == 0:
+            return loss
+        counts = labels != IGNORED_LABEL
+        spread = -scores.mean(dim=1).masked_fill(~counts, 0.0).sum() / counts.sum()
+        return (1 - smoothing) * loss + smoothing * spread
 
     def tally(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         labels = target.reshape(-1)
@@ -120,12 +138,15 @@ class RegressionObjective:
     def select(self, outputs: Any) -> torch.Tensor:
         return _leaf(outputs, self.position)
 
+    def counted(self, target: torch.Tensor) -> int:
+        return target.numel()
+
     def labels(self, output: torch.Tensor, target: torch.Tensor) -> int:
         if _without_last_one(target.shape) != _without_last_one(output.shape):
             raise _mismatch("targets of the output's shape", output, target)
         return target.numel()
 
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss(self, output: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         values = _at_least_float32(output)
         return functional.mse_loss(values, target.to(values.dtype).reshape(values.shape))
 

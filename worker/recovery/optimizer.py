@@ -31,7 +31,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": _sgd, "adamw": _adamw}
 
 
 def optimizer_for(spec: FineTune, weights: Iterable[torch.Tensor]) -> Optimizer:
-    """The optimizer that `spec` asks for, over `weights`, at the learning rate that a round starts with."""
+    """The optimizer that `spec` asks for, over `weights`, at the learning rate of `spec`."""
     return OPTIMIZERS[spec.optimizer.kind](weights, spec.rate, spec.optimizer)
 
 

@@ -1,18 +1,19 @@
-"""One step of training: forward, backward, update, with pruned weights kept at zero."""
+"""One step of training: forward and backward for each of its batches, one update, with pruned weights kept at zero."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch.amp.grad_scaler import GradScaler
+from torch.nn.utils import clip_grad_norm_
 
 from secateur.errors import Diverged, JobFailed
 from worker.recovery.course import Course, Guard, Trainable
-from worker.recovery.curves import CURVES
+from worker.recovery.curves import rate_at
 from worker.recovery.masters import Masters
 from worker.recovery.memory import memory_errors
 from worker.recovery.optimizer import optimizer_for, set_rate
@@ -43,6 +44,7 @@ class Stepper:
         self._scaler = GradScaler(course.device.type, enabled=scaled)
         self._loss_sum = torch.zeros((), device=course.device)
         self._loss: torch.Tensor = self._loss_sum
+        self._norm_sum = torch.zeros((), device=course.device)
         self.step = 0
 
     @contextmanager
@@ -57,29 +59,32 @@ class Stepper:
                 guards.enter_context(guard(self._parameters, None))
             yield
 
-    def take(self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor) -> None:
-        """Trains on one batch, given on the host. Raises Diverged, on CUDA up to 50 steps late."""
-        device, objective = self._course.device, self._course.objective
+    def take(self, batches: Iterable[tuple[tuple[torch.Tensor, ...], torch.Tensor]], labels: int) -> None:
+        """Trains on all `batches`, given on the host, as if they were one, of which so many `labels` count.
+
+        Raises Diverged, on CUDA up to 50 steps late.
+        """
+        device = self._course.device
         _seed(seed_of(self._course.seed, self._round_index, self.step), device)
-        output = objective.select(run(self._program, inputs, device))
-        if objective.labels(output, target) > 0:
-            loss = objective.loss(output, target.to(device))
-            if not loss.requires_grad:
-                raise JobFailed("No parameter has an influence on the scored output: there is nothing to train.")
-            self._update(loss)
-            self._loss = loss.detach()
+        self.masters.clear_gradients()
+        losses = [loss for batch in batches if (loss := self._add_gradients(*batch, labels)) is not None]
+        if losses:
+            self._update()
+            self._loss = torch.stack(losses).sum()
             self._loss_sum += self._loss
         self.step += 1
         if device.type == "cpu" or self.step % CUDA_CHECK_STEPS == 0:
             self.check()
 
     def check(self) -> None:
-        """Raises Diverged when the loss of any step so far was not finite. Waits for the device."""
-        if not math.isfinite(self._loss_sum.item()):
-            raise Diverged(
-                f"The loss is no longer a finite number (round {self._round_index}, step {self.step} of {self.steps}).",
-                remedy="Ask for a smaller learning rate, or remove less in each round.",
-            )
+        """Raises Diverged when the loss or clipped norm of any step so far was not finite. Waits for the device."""
+        for what, total in (("loss", self._loss_sum), ("norm of the gradients", self._norm_sum)):
+            if not math.isfinite(total.item()):
+                at = f"round {self._round_index}, step {self.step} of {self.steps}"
+                raise Diverged(
+                    f"The {what} is no longer a finite number ({at}).",
+                    remedy="Ask for a smaller learning rate, or remove less in each round.",
+                )
         if self._scaler.is_enabled() and self._scaler.get_scale() < SMALLEST_LOSS_SCALE:
             raise Diverged("The gradients overflow float16 however small the loss is scaled.")
 
@@ -107,15 +112,39 @@ class Stepper:
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state.facts["scaler"])
 
-    def _update(self, loss: torch.Tensor) -> None:
-        set_rate(self._optimizer, self._course.spec.rate * CURVES[self._course.spec.curve](self.step, self.steps))
-        self.masters.clear_gradients()
+    def _add_gradients(
+        self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor, labels: int
+    ) -> torch.Tensor | None:
+        """Adds the gradients of one batch of a step; its part of the step's loss, None where none of its labels count.
+
+        Each label weighs one in `labels`, those of the whole step, however they are spread over the batches.
+        """
+        objective, device = self._course.objective, self._course.device
+        output = objective.select(run(self._program, inputs, device))
+        here = objective.labels(output, target)
+        if here == 0:
+            return None
+        loss = objective.loss(output, target.to(device), self._course.spec.label_smoothing) * (here / labels)
+        if not loss.requires_grad:
+            raise JobFailed("No parameter has an influence on the scored output: there is nothing to train.")
         _differentiate(self._scaler.scale(loss))
         self.masters.take_gradients()
+        return loss.detach()
+
+    def _update(self) -> None:
+        set_rate(self._optimizer, rate_at(self._course.spec, self.step, self.steps))
         self._scaler.unscale_(self._optimizer)
+        self._clip()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self.masters.give_back()
+
+    def _clip(self) -> None:
+        if self._course.spec.clip_norm is None:
+            return
+        norm = clip_grad_norm_(self.masters.weights.values(), self._course.spec.clip_norm)
+        if not self._scaler.is_enabled():  # the scaler has seen what overflowed, and leaves out the step
+            self._norm_sum += norm
 
 
 def _differentiate(loss: torch.Tensor) -> None:

@@ -87,7 +87,7 @@ def _stepper(program: Trainable, course: Course, round_index: int, epochs: int, 
     resumed = state is not None and state.round_index == round_index
     if state is not None and resumed:
         restore_tensors(tensors_of(program), state.part("program"))
-    stepper = Stepper(program, course, round_index, epochs * course.batches())
+    stepper = Stepper(program, course, round_index, epochs * course.steps())
     if state is not None and resumed:
         stepper.resume(state)
     elif state is not None and not course.spec.reset_optimizer:
@@ -135,12 +135,14 @@ class _Round:
         return Outcome(self.best.score, self.best.epoch, left)
 
     def _train_epoch(self, on_step: Callable[[Moment], None] | None) -> None:
-        train, size, batches = self.course.train, self.course.spec.batch_size, self.course.batches()
+        train, steps = self.course.train, self.course.steps()
         epoch = self.scored + 1
         order = permutation(len(train), self.course.seed, self.round_index, epoch)
         self.program.set_training(True)
-        for batch in range(self.stepper.step - self.scored * batches, batches):
-            self.stepper.take(*train.batch(order[batch * size : (batch + 1) * size]))
+        for step in range(self.stepper.step - self.scored * steps, steps):
+            group = [order[part] for part in self.course.group(step)]
+            labels = sum(self.course.objective.counted(train.targets(part)) for part in group)
+            self.stepper.take(map(train.batch, group), labels)
             if on_step is not None:
                 on_step(self._moment(epoch))
         self.stepper.check()

@@ -71,6 +71,37 @@ def test_probabilities_have_the_loss_of_their_logits(ends_in: Any, shape: tuple[
     torch.testing.assert_close(loss, torch.nn.CrossEntropyLoss()(logits, target))
 
 
+@settings(deadline=None)
+@given(
+    shape=shapes,
+    seed=seeds,
+    smoothing=st.floats(0, 0.99),
+    ignored=st.floats(0, 0.8),
+    ends_in=st.sampled_from(["logits", "softmax", "log_softmax"]),
+)
+def test_smoothed_labels_have_torchs_loss(
+    shape: tuple[int, ...], seed: int, smoothing: float, ignored: float, ends_in: str
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(shape[0], 4, *shape[1:], generator=generator, requires_grad=True)
+    target = torch.randint(0, 4, shape, generator=generator)
+    target[torch.rand(shape, generator=generator) < ignored] = -100
+    target.view(-1)[0] = 1
+    values = logits if ends_in == "logits" else getattr(torch, ends_in)(logits, dim=1)
+    loss = objective_for(Classification(), [output(ends_in=ends_in)]).loss(values, target, smoothing)
+    expected = torch.nn.functional.cross_entropy(logits, target, ignore_index=-100, label_smoothing=smoothing)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, logits)[0] for value in (loss, expected)))
+
+
+@pytest.mark.parametrize("task", [Classification(), Regression()])
+def test_labels_count_the_same_without_the_output(task: Task) -> None:
+    objective = objective_for(task, [output()])
+    values = torch.zeros(3, 4, 2)
+    target = torch.tensor([[0, -100], [3, 1], [-100, -100]]) if task.kind == "classification" else torch.zeros(3, 4, 2)
+    assert objective.counted(target) == objective.labels(values, target) == (3 if task.kind == "classification" else 24)
+
+
 def test_a_probability_of_zero_has_a_finite_loss_and_gradient() -> None:
     values = torch.tensor([[1.0, 0.0]], requires_grad=True)
     loss = objective_for(Classification(), [output(ends_in="softmax")]).loss(values, torch.tensor([1]))

@@ -186,16 +186,19 @@ def test_a_last_batch_of_one_is_left_out_where_there_are_others(course: Callable
     assert course(batch_size=64).batches() == 1
 
 
-CASES = [
-    ("sgd", torch.float32, "classification", True),
-    ("adamw", torch.float32, "regression", True),
-    ("adamw", torch.bfloat16, "classification", False),
-    ("sgd", torch.float16, "classification", True),
-    ("adamw", torch.float16, "classification", True),
+CLIPPED = {"batch_size": 5, "accumulate": 2, "clip_norm": 0.3}
+CASES: list[tuple[str, torch.dtype, str, bool, dict[str, Any]]] = [
+    ("sgd", torch.float32, "classification", True, {}),
+    ("adamw", torch.float32, "regression", True, {}),
+    ("adamw", torch.bfloat16, "classification", False, {}),
+    ("sgd", torch.float16, "classification", True, {}),
+    ("adamw", torch.float16, "classification", True, {}),
+    ("sgd", torch.float32, "classification", False, {**CLIPPED, "curve": "one_cycle", "label_smoothing": 0.1}),
+    ("adamw", torch.float16, "classification", True, {**CLIPPED, "curve": "step", "warmup_steps": 6}),
 ]
 
 
-@pytest.mark.parametrize(("kind", "dtype", "task", "reset"), CASES)
+@pytest.mark.parametrize(("kind", "dtype", "task", "reset", "more"), CASES)
 @pytest.mark.parametrize("stop", [1, 4, 6, 8])
 @pytest.mark.parametrize("at", ["step", "epoch"])
 def test_a_killed_round_ends_like_an_undisturbed_one(
@@ -207,10 +210,11 @@ def test_a_killed_round_ends_like_an_undisturbed_one(
     dtype: torch.dtype,
     task: str,
     reset: bool,
+    more: dict[str, Any],
     stop: int,
     at: str,
 ) -> None:
-    chosen = course(dtype, task, optimizer=RECIPES[kind], reset_optimizer=reset)
+    chosen = course(dtype, task, optimizer=RECIPES[kind], reset_optimizer=reset, **more)
     first = network(0.3, dtype)
     guard = guarding(masks_of(first))
     carried = fine_tune(program_of(first), chosen, guard, 0, 1).state

@@ -1,0 +1,80 @@
+"""What fine-tuning may be asked for, and what is refused with the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from app.examples import SPEC
+from secateur.spec import JobSpec
+from secateur.spec.location import location
+from secateur.spec.recover import FineTune, Recover
+
+RECOVER: TypeAdapter[Any] = TypeAdapter(Recover)
+
+
+def tuning(**fields: Any) -> dict[str, Any]:
+    return {"kind": "fine_tune", "learning_rate": 0.01, **fields}
+
+
+def problems(recover: Any, **fields: Any) -> list[tuple[str, str]]:
+    """Where what is wrong with a spec, and the message."""
+    spec = {**SPEC, "recover": recover, **fields}
+    with pytest.raises(ValidationError) as refused:
+        JobSpec.model_validate(spec)
+    return [(".".join(map(str, location(each["loc"], spec))), each["msg"]) for each in refused.value.errors()]
+
+
+def test_nothing_is_added_to_the_plain_loop_unasked() -> None:
+    spec = FineTune(learning_rate=0.01)
+    assert (spec.curve, spec.warmup_steps, spec.accumulate) == ("cosine", 0, 1)
+    assert (spec.clip_norm, spec.label_smoothing) == (None, 0.0)
+
+
+@given(
+    curve=st.sampled_from(["cosine", "constant", "step"]),
+    warmup_steps=st.integers(0, 1_000_000),
+    accumulate=st.integers(1, 1024),
+    clip_norm=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
+    label_smoothing=st.floats(0, 1, exclude_max=True),
+)
+def test_json_there_and_back(**fields: Any) -> None:
+    recover = RECOVER.validate_python(tuning(**fields))
+    assert RECOVER.validate_json(RECOVER.dump_json(recover)) == recover
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "told"),
+    [
+        ({"curve": "linear"}, "recover.curve", "'one_cycle'"),
+        ({"warmup_steps": -1}, "recover.warmup_steps", "greater than or equal to 0"),
+        ({"warmup_steps": 0.5}, "recover.warmup_steps", "integer"),
+        ({"warmup_steps": 1, "curve": "one_cycle"}, "recover", "one_cycle warms up by itself; set warmup_steps to 0"),
+        ({"accumulate": 0}, "recover.accumulate", "greater than or equal to 1"),
+        ({"accumulate": 1025}, "recover.accumulate", "less than or equal to 1024"),
+        ({"clip_norm": 0}, "recover.clip_norm", "greater than 0"),
+        ({"clip_norm": float("inf")}, "recover.clip_norm", "finite"),
+        ({"clip_norm": float("nan")}, "recover.clip_norm", "finite"),
+        ({"label_smoothing": 1}, "recover.label_smoothing", "less than 1"),
+        ({"label_smoothing": -0.1}, "recover.label_smoothing", "greater than or equal to 0"),
+    ],
+)
+def test_what_makes_no_sense_is_told_where_it_is(fields: dict[str, Any], where: str, told: str) -> None:
+    assert [(at, told in message) for at, message in problems(tuning(**fields))] == [(where, True)]
+
+
+def test_one_cycle_takes_no_warm_up_of_0_amiss() -> None:
+    assert FineTune(learning_rate=0.01, curve="one_cycle", warmup_steps=0).curve == "one_cycle"
+
+
+def test_a_regression_has_no_labels_to_smooth() -> None:
+    regression = {"task": {"kind": "regression"}}
+    ((where, told),) = problems(tuning(label_smoothing=0.1), **regression)
+    assert where == "recover"
+    assert "leave it at 0" in told
+    for fields in ({"recover": tuning(), **regression}, {"recover": tuning(label_smoothing=0.1)}):
+        assert JobSpec.model_validate({**SPEC, **fields}).recover.kind == "fine_tune"
