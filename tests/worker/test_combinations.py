@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.forecast import forecast
-from secateur.inspection import DatasetInspection
+from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.spec import JobSpec
 from secateur.spec.importance import UnitImportance, WeightImportance
 from secateur.spec.recover import Optimizer, Recover
@@ -114,34 +114,48 @@ def case() -> Case:
     return Case(Mixed().eval(), (x[:2],), {"x": x, "target": labels()}, dynamic=({0: torch.export.Dim("batch")},))
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with model and data, which all jobs have in common."""
+    folder = tmp_path_factory.mktemp("files")
+    order(folder, case())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def known(files: Path) -> ModelInspection:
+    """What the door knows of the model."""
+    return inspect_model(read(files / "upload.pt2"))
+
+
 def titled(choice: Choice) -> str:
     return " ".join(choice.values())
 
 
 @pytest.mark.parametrize("choice", covering(WEIGHTS), ids=titled)
-def test_weights(choice: Choice, tmp_path: Path) -> None:
-    wanted = order(tmp_path, case(), spec=spec(choice))
+def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
+    wanted = order(files, case(), spec=spec(choice))
     report = run(wanted).report
-    assert report.sparsity.zeros == foreseen(wanted.spec, Path(wanted.model)).zeros
+    assert report.sparsity.zeros == foreseen(wanted.spec, known).zeros
     assert_runs(Path(wanted.folder) / "model.pt2")
 
 
 @pytest.mark.parametrize("choice", covering(UNITS), ids=titled)
-def test_units(choice: Choice, tmp_path: Path) -> None:
-    wanted = order(tmp_path, case(), spec=spec(choice))
+def test_units(choice: Choice, files: Path, known: ModelInspection) -> None:
+    wanted = order(files, case(), spec=spec(choice))
     report = run(wanted).report
     assert report.proof is not None
     assert report.proof.holds
-    known = foreseen(wanted.spec, Path(wanted.model))
-    if not known.estimate:
-        assert (known.macs.after, known.parameters.after) == (report.macs.pruned, report.size.parameters)
+    told = foreseen(wanted.spec, known)
+    if not told.estimate:
+        assert (told.macs.after, told.parameters.after) == (report.macs.pruned, report.size.parameters)
     assert_runs(Path(wanted.folder) / "model.pt2")
 
 
-def foreseen(wanted: JobSpec, model: Path) -> Any:
+def foreseen(wanted: JobSpec, known: ModelInspection) -> Any:
     """What the door says before the job."""
     examples = DatasetInspection.model_construct(examples=24)
-    return forecast(wanted, inspect_model(read(model)), {wanted.data.train: examples})
+    return forecast(wanted, known, {wanted.data.train: examples})
 
 
 def assert_runs(path: Path) -> None:
