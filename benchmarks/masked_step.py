@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.table import machine, write
+from secateur.allocation import Pool
 from secateur.spec.recover import AdamW, FineTune, Sgd
-from worker.pruning.allocation import Pool
 from worker.pruning.masked import Masked
 from worker.pruning.select import select
 from worker.recovery.optimizer import optimizer_for

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from benchmarks.table import machine, write
-from worker.pruning.allocation import Pool
+from secateur.allocation import Pool
 from worker.pruning.select import select
 
 LAYERS = 24

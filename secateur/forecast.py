@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from secateur import erk
+from secateur.allocation import SCOPES
 from secateur.inspection import DatasetInspection, Layer, ModelInspection
 from secateur.layers import choose
 from secateur.removal import choose_groups, count_macs, count_parameters, kept_per_part, select
@@ -16,9 +16,6 @@ from secateur.spec import JobSpec
 from secateur.spec.structured import PruneUnits
 from secateur.spec.weights import Layers, PruneWeights
 from secateur.units import ModelUnits
-
-Pool = tuple[Sequence[Layer], float]
-"""Layers that are ranked together, and the share of their weights that goes."""
 
 
 def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, DatasetInspection]) -> Forecast:
@@ -41,35 +38,12 @@ def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, Datas
 def _of_weights(prune: PruneWeights, model: ModelInspection) -> dict[str, Any]:
     chosen = chosen_layers(prune.layers, model)
     layers = {layer.name: layer for layer in model.layers}
-    common = [layers[name] for name, own in chosen.items() if own is None]
-    single = [(layers[name], own) for name, own in chosen.items() if own is not None]
-    pools = [*POOLS[prune.scope](common, prune.target.amount), *(([layer], own) for layer, own in single)]
+    pools = SCOPES[prune.scope](chosen, prune.target.amount, {name: layers[name].shape for name in chosen})
     return {
         "weights": sum(layers[name].total for name in chosen),
-        "zeros": sum(_zeros(pool, amount) for pool, amount in pools),
+        "zeros": sum(_zeros([layers[name] for name in pool.names], pool.amount) for pool in pools),
         "layers": tuple(chosen),
     }
-
-
-def _whole(layers: Sequence[Layer], amount: float) -> list[Pool]:
-    return [(layers, amount)]
-
-
-def _apart(layers: Sequence[Layer], amount: float) -> list[Pool]:
-    return [([layer], amount) for layer in layers]
-
-
-def _by_shape(layers: Sequence[Layer], amount: float) -> list[Pool]:
-    amounts = erk.amounts({layer.name: layer.shape for layer in layers}, amount)
-    return [([layer], amounts[layer.name]) for layer in layers]
-
-
-POOLS: dict[str, Callable[[Sequence[Layer], float], list[Pool]]] = {
-    "global": _whole,
-    "layer": _apart,
-    "erk": _by_shape,
-}
-"""Every scope of weights, as worker.pruning.allocation has them."""
 
 
 def _zeros(pool: Sequence[Layer], amount: float) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from secateur import layers
+from secateur.allocation import SCOPES, Pool
 from secateur.spec.weights import PruneWeights
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
@@ -17,7 +18,7 @@ from worker.ledger import Taken
 from worker.methods.method import Note
 from worker.program.program import Program
 from worker.pruning import masks
-from worker.pruning.allocation import SCOPES, Pool, rounds
+from worker.pruning.growth import rounds
 from worker.pruning.importance import IMPORTANCE
 from worker.pruning.masks import Masks
 from worker.pruning.select import select

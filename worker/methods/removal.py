@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from secateur.errors import ProofFailed, SurgeryFailed
+from secateur.layers import named
 from secateur.removal import (
     TOLERANCE,
     choose_groups,
@@ -42,7 +43,6 @@ from worker.recovery.memory import memory_errors
 from worker.recovery.state import TrainState
 
 PREFIX = "removed"
-SHOWN = 3
 CLOSED_MAX = 4
 """How many nodes that surgery cannot follow may be left alone before a job is given up."""
 
@@ -210,9 +210,8 @@ def _require_numbers(whole: Program, proof: dict[str, Any]) -> None:
     state = dict(named_tensors(whole.module))
     broken = [name for name, tensor in state.items() if bool((tensor.isnan() | tensor.isposinf()).any())]
     if broken:
-        named = ", ".join(broken[:SHOWN]) + (f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else "")
         raise ProofFailed(
-            f"Nothing can be proved: there are infinite numbers or none at all in {named}.",
+            f"Nothing can be proved: there are infinite numbers or none at all in {named(broken)}.",
             remedy="Upload a network of finite numbers; if they became infinite in training, lower the learning rate.",
             proof=proof,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from worker.pruning.allocation import Pool
+from secateur.allocation import Pool
 from worker.pruning.importance import Importance, l1
 from worker.pruning.keys import Ranked
 from worker.pruning.masks import Masks

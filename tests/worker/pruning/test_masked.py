@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from worker.pruning.allocation import Pool
+from secateur.allocation import Pool
 from worker.pruning.masked import Masked
 from worker.pruning.select import select
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from secateur import erk
+from secateur.allocation import SCOPES, Pool
 from secateur.layers import choose
-from worker.pruning.allocation import SCOPES, Pool, rounds, sparsity
+from worker.pruning.growth import rounds, sparsity
 from worker.pruning.importance import IMPORTANCE, random
 from worker.pruning.masked import Masked
 from worker.pruning.masks import Masks, apply

@@ -1,15 +1,11 @@
-"""How much goes from where: which weights are ranked together, and what share of them is taken."""
+"""How much goes from where: which weights are ranked together, and what share of them is taken. Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from torch import Tensor
+from dataclasses import dataclass
 
 from secateur import erk
-from worker.pruning.masks import Masks
-from worker.pruning.schedules import amounts
 
 
 @dataclass(frozen=True)
@@ -44,24 +40,3 @@ def by_shape(chosen: Mapping[str, float | None], amount: float, shapes: Shapes) 
 
 SCOPES = {"global": whole, "layer": apart, "erk": by_shape}
 """Every scope of the spec: (chosen layers with their own amounts or None, the common amount, shapes) -> pools."""
-
-
-def rounds(
-    pools: list[Pool], weights: Mapping[str, Tensor], masks: Masks | None = None, *, number: int, curve: str
-) -> list[list[Pool]]:
-    """The pools of each of `number` rounds: every pool grows from the zeros that it has already to its own amount."""
-    grown = [amounts(number, pool.amount, sparsity(pool, weights, masks), curve) for pool in pools]
-    return [
-        [replace(pool, amount=step) for pool, step in zip(pools, steps, strict=True)]
-        for steps in zip(*grown, strict=True)
-    ]
-
-
-def sparsity(pool: Pool, weights: Mapping[str, Tensor], masks: Masks | None = None) -> float:
-    """The share of the pool's entries that are exactly zero or masked; 0 where there are no entries."""
-    zeros = entries = 0
-    for name in pool.names:
-        weight, mask = weights[name].detach(), (masks or {}).get(name)
-        left = weight if mask is None else (weight != 0) & mask
-        zeros, entries = zeros + weight.numel() - int(left.count_nonzero()), entries + weight.numel()
-    return zeros / max(entries, 1)
