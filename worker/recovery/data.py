@@ -60,15 +60,15 @@ class Dataset:
         return self._file.columns[self._target].shape
 
     def batch(self, indices: NDArray[np.int64]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        """Inputs (each of shape (len(indices), ...) and in the program's dtype) and target of the examples asked for.
+        """Inputs and targets of the examples asked for."""
+        return self.inputs(indices), self.targets(indices)
 
-        uint8 for a floating-point input is divided by 255. Integer targets become int64.
-        """
-        inputs = tuple(_converted(self._file.rows(name, indices), dtype) for name, dtype in self._inputs)
-        return inputs, self.targets(indices)
+    def inputs(self, indices: NDArray[np.int64]) -> tuple[torch.Tensor, ...]:
+        """Each of shape (len(indices), ...) and in the program's dtype; uint8 for a float is divided by 255."""
+        return tuple(_converted(self._file.rows(name, indices), dtype) for name, dtype in self._inputs)
 
     def targets(self, indices: NDArray[np.int64]) -> torch.Tensor:
-        """The targets of a batch without its inputs."""
+        """Of the examples asked for; integers become int64."""
         return _as_target(self._file.rows(self._target, indices))
 
     def labels(self) -> NDArray[np.int64]:
@@ -93,6 +93,10 @@ class Subset:
     def batch(self, positions: NDArray[np.int64]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Inputs and target of the examples at these positions of the subset."""
         return self.dataset.batch(self.indices[positions])
+
+    def inputs(self, positions: NDArray[np.int64]) -> tuple[torch.Tensor, ...]:
+        """The inputs of the examples at these positions of the subset."""
+        return self.dataset.inputs(self.indices[positions])
 
     def targets(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """The targets of the examples at these positions of the subset."""

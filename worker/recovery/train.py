@@ -141,8 +141,9 @@ class _Round:
         self.program.set_training(True)
         for step in range(self.stepper.step - self.scored * steps, steps):
             group = [order[part] for part in self.course.group(step)]
-            labels = sum(self.course.objective.counted(train.targets(part)) for part in group)
-            self.stepper.take(map(train.batch, group), labels)
+            targets = [train.targets(part) for part in group]
+            labels = sum(map(self.course.objective.counted, targets))
+            self.stepper.take(zip(map(train.inputs, group), targets, strict=True), labels)
             if on_step is not None:
                 on_step(self._moment(epoch))
         self.stepper.check()

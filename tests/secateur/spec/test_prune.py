@@ -7,29 +7,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from app.examples import SPEC
 from secateur.spec import JobSpec
 from secateur.spec.importance import L1, L2
-from secateur.spec.location import location
 from secateur.spec.prune import Prune
 from secateur.spec.structured import PruneUnits
 from secateur.spec.weights import PruneWeights
+from tests.secateur.spec.refusals import problems
 
 PRUNE: TypeAdapter[Any] = TypeAdapter(Prune)
 
 
 def units(**fields: Any) -> dict[str, Any]:
     return {"granularity": "channel", "target": {"kind": "macs", "amount": 0.5}, **fields}
-
-
-def problems(prune: Any, **fields: Any) -> list[tuple[str, str]]:
-    """Where what is wrong with a spec, and the message."""
-    spec = {**SPEC, "prune": prune, **fields}
-    with pytest.raises(ValidationError) as refused:
-        JobSpec.model_validate(spec)
-    return [(".".join(map(str, location(each["loc"], spec))), each["msg"]) for each in refused.value.errors()]
 
 
 def test_no_granularity_means_weights() -> None:
@@ -82,13 +74,13 @@ def test_json_there_and_back(granularity: str, importance: str, **numbers: Any) 
     ],
 )
 def test_what_makes_no_sense_is_told_where_it_is_and_with_the_way_out(prune: Any, where: str, told: str) -> None:
-    found = problems(prune)
+    found = problems(prune=prune)
     assert [(at, told in message) for at, message in found] == [(where, True)]
 
 
 def test_units_have_no_checkpoint_of_masks() -> None:
     artifacts = {"artifacts": ["pt2", "checkpoint"]}
-    ((where, told),) = problems(units(), finalize=artifacts)
+    ((where, told),) = problems(prune=units(), finalize=artifacts)
     assert where == "finalize"
     assert "pt2 and safetensors" in told
     assert JobSpec.model_validate({**SPEC, "finalize": artifacts}).finalize.artifacts == ("pt2", "checkpoint")

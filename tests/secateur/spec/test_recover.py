@@ -7,26 +7,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from app.examples import SPEC
 from secateur.spec import JobSpec
-from secateur.spec.location import location
 from secateur.spec.recover import FineTune, Recover
+from tests.secateur.spec.refusals import problems
 
 RECOVER: TypeAdapter[Any] = TypeAdapter(Recover)
 
 
 def tuning(**fields: Any) -> dict[str, Any]:
     return {"kind": "fine_tune", "learning_rate": 0.01, **fields}
-
-
-def problems(recover: Any, **fields: Any) -> list[tuple[str, str]]:
-    """Where what is wrong with a spec, and the message."""
-    spec = {**SPEC, "recover": recover, **fields}
-    with pytest.raises(ValidationError) as refused:
-        JobSpec.model_validate(spec)
-    return [(".".join(map(str, location(each["loc"], spec))), each["msg"]) for each in refused.value.errors()]
 
 
 def test_nothing_is_added_to_the_plain_loop_unasked() -> None:
@@ -64,7 +56,7 @@ def test_json_there_and_back(**fields: Any) -> None:
     ],
 )
 def test_what_makes_no_sense_is_told_where_it_is(fields: dict[str, Any], where: str, told: str) -> None:
-    assert [(at, told in message) for at, message in problems(tuning(**fields))] == [(where, True)]
+    assert [(at, told in message) for at, message in problems(recover=tuning(**fields))] == [(where, True)]
 
 
 def test_one_cycle_takes_no_warm_up_of_0_amiss() -> None:
@@ -73,7 +65,7 @@ def test_one_cycle_takes_no_warm_up_of_0_amiss() -> None:
 
 def test_a_regression_has_no_labels_to_smooth() -> None:
     regression = {"task": {"kind": "regression"}}
-    ((where, told),) = problems(tuning(label_smoothing=0.1), **regression)
+    ((where, told),) = problems(recover=tuning(label_smoothing=0.1), **regression)
     assert where == "recover"
     assert "leave it at 0" in told
     for fields in ({"recover": tuning(), **regression}, {"recover": tuning(label_smoothing=0.1)}):

@@ -31,16 +31,22 @@ shapes = st.sampled_from([(12,), (7, 3), (5, 2, 3)])
 seeds = st.integers(0, 10_000)
 
 
-@settings(deadline=None)
-@given(shape=shapes, seed=seeds, pieces=st.integers(1, 5), ignored=st.floats(0, 0.8))
-def test_classification_is_cross_entropy_and_accuracy(
-    shape: tuple[int, ...], seed: int, pieces: int, ignored: float
-) -> None:
+def drawn(shape: tuple[int, ...], seed: int, ignored: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of four classes and labels, about a share `ignored` of them -100 and at least one not."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(shape[0], 4, *shape[1:], generator=generator, requires_grad=True)
     target = torch.randint(0, 4, shape, generator=generator)
     target[torch.rand(shape, generator=generator) < ignored] = -100
     target.view(-1)[0] = 1
+    return logits, target
+
+
+@settings(deadline=None)
+@given(shape=shapes, seed=seeds, pieces=st.integers(1, 5), ignored=st.floats(0, 0.8))
+def test_classification_is_cross_entropy_and_accuracy(
+    shape: tuple[int, ...], seed: int, pieces: int, ignored: float
+) -> None:
+    logits, target = drawn(shape, seed, ignored)
     objective = objective_for(Classification(), [output()])
     loss = objective.loss(logits, target)
     expected = torch.nn.CrossEntropyLoss()(logits, target)
@@ -82,11 +88,7 @@ def test_probabilities_have_the_loss_of_their_logits(ends_in: Any, shape: tuple[
 def test_smoothed_labels_have_torchs_loss(
     shape: tuple[int, ...], seed: int, smoothing: float, ignored: float, ends_in: str
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(shape[0], 4, *shape[1:], generator=generator, requires_grad=True)
-    target = torch.randint(0, 4, shape, generator=generator)
-    target[torch.rand(shape, generator=generator) < ignored] = -100
-    target.view(-1)[0] = 1
+    logits, target = drawn(shape, seed, ignored)
     values = logits if ends_in == "logits" else getattr(torch, ends_in)(logits, dim=1)
     loss = objective_for(Classification(), [output(ends_in=ends_in)]).loss(values, target, smoothing)
     expected = torch.nn.functional.cross_entropy(logits, target, ignore_index=-100, label_smoothing=smoothing)
