@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from benchmarks.table import machine, write
 from secateur.allocation import Pool
-from secateur.spec.recover import AdamW, FineTune, Sgd
+from secateur.spec.recover import FineTune
+from secateur.spec.training import AdamW, Sgd
 from worker.pruning.masked import Masked
 from worker.pruning.select import select
 from worker.recovery.optimizer import optimizer_for

@@ -9,7 +9,7 @@ from typing import Any
 
 from secateur.report import finite
 from secateur.spec import JobSpec
-from secateur.spec.recover import FineTune
+from secateur.spec.training import Training
 from secateur.states import Stage
 from worker.ledger import Ledger
 from worker.order import Advanced, AnyMessage, Measured, Noted, Staged
@@ -60,8 +60,8 @@ class Narration:
     def _fraction(self, moment: Moment) -> float:
         """Rounds weigh as many epochs as they train; what comes before and after all of them is a twentieth each."""
         recover, rounds = self._spec.recover, self._spec.prune.rounds
-        assert isinstance(recover, FineTune)
-        every, last = max(recover.epochs_per_round, 1), max(recover.epochs, 1)
-        here = last if moment.round_index == rounds else every
-        done = every * (moment.round_index - 1) + here * moment.step / max(moment.steps, 1)
-        return BEFORE_ROUNDS + ROUNDS * done / (every * (rounds - 1) + last)
+        assert isinstance(recover, Training)
+        weights = [max(recover.epochs_in(number, rounds), 1) for number in range(1, rounds + 1)]
+        here = moment.round_index - 1
+        done = sum(weights[:here]) + weights[here] * moment.step / max(moment.steps, 1)
+        return BEFORE_ROUNDS + ROUNDS * done / sum(weights)

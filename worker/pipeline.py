@@ -17,7 +17,7 @@ import torch
 
 from secateur.errors import Diverged, JobFailed
 from secateur.report import Round, finite
-from secateur.spec.recover import FineTune
+from secateur.spec.training import Training
 from secateur.states import Stage
 from worker import bench, checkpoint, finalize
 from worker.bench import Bench
@@ -162,8 +162,8 @@ class Pipeline:
         pruned = self._ledger.round_pruned
         assert pruned is not None
         recovered, best, epochs = pruned, 0, 0
-        if isinstance(recover, FineTune):
-            epochs = recover.epochs if number == self._order.spec.prune.rounds else recover.epochs_per_round
+        if isinstance(recover, Training):
+            epochs = recover.epochs_in(number, self._order.spec.prune.rounds)
             outcome = fine_tune(
                 self._method.program,
                 self._course(recover),
@@ -194,7 +194,7 @@ class Pipeline:
         state, self._training = self._training, None
         return state
 
-    def _course(self, recover: FineTune) -> Course:
+    def _course(self, recover: Training) -> Course:
         work = self._bench
         clamped = recover.model_copy(update={"batch_size": work.batch_size})
         return Course(work.train, work.validation, work.objective, clamped, work.spec.seed, work.device)

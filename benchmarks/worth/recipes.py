@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secateur.spec.recover import AdamW, FineTune, Sgd
+from secateur.spec.recover import FineTune
+from secateur.spec.training import AdamW, Sgd
 
 AMOUNT = 0.5
 ROUNDS = 4

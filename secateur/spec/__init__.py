@@ -11,9 +11,10 @@ from secateur.record import Record
 from secateur.spec.data import Data
 from secateur.spec.finalize import Finalize
 from secateur.spec.prune import Prune
-from secateur.spec.recover import FineTune, Recover
+from secateur.spec.recover import Recover
 from secateur.spec.structured import PruneUnits
 from secateur.spec.task import Classification, Regression, Task
+from secateur.spec.training import Training
 
 __all__ = ["Device", "JobSpec"]
 
@@ -41,7 +42,7 @@ class JobSpec(Record):
     @field_validator("recover")
     @classmethod
     def _classes_to_smooth_over(cls, recover: Recover, info: ValidationInfo) -> Recover:
-        smoothed = isinstance(recover, FineTune) and recover.label_smoothing > 0
+        smoothed = isinstance(recover, Training) and recover.label_smoothing > 0
         if smoothed and isinstance(info.data.get("task"), Regression):
             raise ValueError(
                 "label_smoothing spreads labels over classes, and the targets of a regression have none: leave it at 0"

@@ -7,39 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from secateur.record import Record
-
-Rate = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
-Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-Curve = Literal["cosine", "constant", "step", "one_cycle"]
+from secateur.spec.training import Rate, Training
 
 FINE_TUNING_RATE = 0.1
-
-
-class Sgd(Record):
-    """Stochastic gradient descent."""
-
-    kind: Literal["sgd"] = "sgd"
-    momentum: Momentum = 0.9
-    nesterov: bool = True
-    weight_decay: Decay = 1e-4
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0; set nesterov to false")
-        return self
-
-
-class AdamW(Record):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
-
-    kind: Literal["adamw"] = "adamw"
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
-    weight_decay: Decay = 1e-2
-
-
-Optimizer = Annotated[Sgd | AdamW, Field(discriminator="kind")]
 
 
 class Nothing(Record):
@@ -48,68 +18,23 @@ class Nothing(Record):
     kind: Literal["none"] = "none"
 
 
-class FineTune(Record):
+class FineTune(Training):
     """Train on from the surviving weights at a low learning rate, by default 10 % of the original (Han et al. 2015)."""
 
     kind: Literal["fine_tune"] = "fine_tune"
     epochs_per_round: int = Field(default=2, ge=0, le=10_000, description="After each round but the last.")
     epochs: int = Field(default=5, ge=0, le=10_000, description="After the last round.")
-    batch_size: int = Field(default=64, ge=1, le=65_536)
-    optimizer: Optimizer = Sgd()
     original_learning_rate: Rate | None = Field(
         default=None, description="What the network was trained with; a tenth of it is used here."
     )
     learning_rate: Rate | None = Field(
         default=None, description="Used as it is. Give this or the original one, not both."
     )
-    curve: Curve = Field(
-        default="cosine",
-        description="How the learning rate goes within a round. step: a tenth of it from half of the steps on, a "
-        "hundredth from three quarters on. one_cycle: up from a 25th of it, at its top after 30 % of the steps, then "
-        "down to nearly nothing.",
-    )
-    warmup_steps: int = Field(
-        default=0,
-        ge=0,
-        le=1_000_000,
-        description="Over so many steps at the start of each round the rate rises linearly to that of the curve; a "
-        "round with fewer steps ends before it is there. Not for one_cycle, which rises by itself.",
-    )
-    accumulate: int = Field(
-        default=1,
-        ge=1,
-        le=1024,
-        description="So many batches make one step, the one that they would make as a single batch: as little memory "
-        "as batch_size needs, and the gradients of a larger one. Batch norm still sees each batch alone.",
-    )
-    clip_norm: float | None = Field(
-        default=None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Where the norm over the gradients of all weights is greater, they are scaled down to it.",
-    )
-    label_smoothing: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        allow_inf_nan=False,
-        description="The share of each label that is spread evenly over all classes while training. For "
-        "classification; the loss that is reported stays the plain one.",
-    )
-    reset_optimizer: bool = Field(
-        default=True, description="Forget momentum when a round of pruning changed the network."
-    )
 
     @model_validator(mode="after")
     def _one_learning_rate(self) -> Self:
         if (self.original_learning_rate is None) == (self.learning_rate is None):
             raise ValueError("give exactly one of original_learning_rate and learning_rate")
-        return self
-
-    @model_validator(mode="after")
-    def _one_warm_up(self) -> Self:
-        if self.curve == "one_cycle" and self.warmup_steps > 0:
-            raise ValueError("one_cycle warms up by itself; set warmup_steps to 0, or take another curve")
         return self
 
     @property
@@ -119,6 +44,10 @@ class FineTune(Record):
             return self.learning_rate
         assert self.original_learning_rate is not None
         return FINE_TUNING_RATE * self.original_learning_rate
+
+    def epochs_in(self, round: int, rounds: int) -> int:
+        """How many epochs follow the pruning of `round`, counted from 1, of `rounds`."""
+        return self.epochs if round == rounds else self.epochs_per_round
 
 
 Recover = Annotated[FineTune | Nothing, Field(discriminator="kind")]

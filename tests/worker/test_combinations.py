@@ -19,9 +19,10 @@ from secateur.forecast import forecast
 from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.spec import JobSpec
 from secateur.spec.importance import UnitImportance, WeightImportance
-from secateur.spec.recover import Optimizer, Recover
+from secateur.spec.recover import Recover
 from secateur.spec.schedule import Iterative
 from secateur.spec.structured import Granularity, PruneUnits, StructuredTarget
+from secateur.spec.training import Optimizer
 from secateur.spec.weights import PruneWeights
 from tests.worker.jobs import order, run
 from tests.worker.networks import CLASSES, Case, images, labels

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch.optim import Optimizer
 
-from secateur.spec.recover import FineTune
+from secateur.spec.training import Training
 from worker.recovery.data import Subset
 from worker.recovery.objective import Objective
 
@@ -40,7 +40,7 @@ class Course:
     train: Subset
     validation: Subset
     objective: Objective
-    spec: FineTune
+    spec: Training
     seed: int
     device: torch.device
 

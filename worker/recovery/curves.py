@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from secateur.spec.recover import FineTune
+from secateur.spec.training import Training
 
 RISING = 0.3
 FIRST = 1 / 25
@@ -47,7 +47,7 @@ CURVES: dict[str, Callable[[int, int], float]] = {
 }
 
 
-def rate_at(spec: FineTune, step: int, total: int) -> float:
+def rate_at(spec: Training, step: int, total: int) -> float:
     """The learning rate of a step: that of the curve, of which a warm-up takes its share (Goyal et al. 2017)."""
     warmth = min(1.0, (step + 1) / spec.warmup_steps) if spec.warmup_steps > 0 else 1.0
     return spec.rate * CURVES[spec.curve](step, total) * warmth

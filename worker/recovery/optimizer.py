@@ -8,7 +8,7 @@ import torch
 from torch.optim import SGD, Optimizer
 from torch.optim import AdamW as TorchAdamW
 
-from secateur.spec.recover import AdamW, FineTune, Sgd
+from secateur.spec.training import AdamW, Sgd, Training
 
 
 def _sgd(weights: Iterable[torch.Tensor], rate: float, spec: Sgd) -> Optimizer:
@@ -30,7 +30,7 @@ def _adamw(weights: Iterable[torch.Tensor], rate: float, spec: AdamW) -> Optimiz
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": _sgd, "adamw": _adamw}
 
 
-def optimizer_for(spec: FineTune, weights: Iterable[torch.Tensor]) -> Optimizer:
+def optimizer_for(spec: Training, weights: Iterable[torch.Tensor]) -> Optimizer:
     """The optimizer that `spec` asks for, over `weights`, at the learning rate of `spec`."""
     return OPTIMIZERS[spec.optimizer.kind](weights, spec.rate, spec.optimizer)
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.optim import Optimizer, lr_scheduler
 
-from secateur.spec.recover import Curve, FineTune
+from secateur.spec.recover import FineTune
+from secateur.spec.training import Curve
 from worker.recovery.curves import CURVES, rate_at
 
 RATE = 0.3

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from secateur.spec.recover import AdamW, FineTune, Sgd
+from secateur.spec.recover import FineTune
+from secateur.spec.training import AdamW, Sgd
 from worker.recovery.optimizer import optimizer_for
 
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

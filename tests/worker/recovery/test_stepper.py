@@ -13,8 +13,9 @@ from torch import nn
 
 from secateur.errors import Diverged
 from secateur.inspection import TensorInfo
-from secateur.spec.recover import AdamW, FineTune, Sgd
+from secateur.spec.recover import FineTune
 from secateur.spec.task import Classification, Regression
+from secateur.spec.training import AdamW, Sgd
 from worker.recovery.course import Course
 from worker.recovery.data import Dataset, Subset
 from worker.recovery.objective import objective_for
