@@ -209,14 +209,16 @@ class Client:
         validation: Source | float | None = None,
         spec: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Upload what is a file and write the ids into a copy of `spec`."""
+        """Upload what is a file, `recover.initial` of the spec too, and write the ids into a copy of `spec`."""
         sources = {"train": train, "test": test, "validation": validation}
         files = {key: str(value) for key, value in sources.items() if isinstance(value, str | PathLike)}
         ids = {source: self._dataset_id(source) for source in dict.fromkeys(files.values())}
         shares = {"validation": validation} if isinstance(validation, float | int) else {}
         data = {**spec.get("data", {}), **shares, **{key: ids[source] for key, source in files.items()}}
-        model_id = str(model) if str(model).startswith("mdl_") else self.upload_model(model).id
-        return {**spec, "model": model_id, "data": data}
+        recover = spec.get("recover", {})
+        if isinstance(recover, Mapping) and recover.get("initial") is not None:
+            spec = {**spec, "recover": {**recover, "initial": self._model_id(recover["initial"])}}
+        return {**spec, "model": self._model_id(model), "data": data}
 
     def result(self, job_id: str) -> Result:
         """What a job that has ended came to. Raises ApiError with its code when it did not succeed."""
@@ -224,6 +226,9 @@ class Client:
         if job.state == JobState.SUCCEEDED:
             return Result(self, job, self.report(job_id))
         raise failure(job)
+
+    def _model_id(self, source: Source) -> str:
+        return str(source) if str(source).startswith("mdl_") else self.upload_model(source).id
 
     def _dataset_id(self, source: str) -> str:
         return source if source.startswith("dst_") else self.upload_dataset(source).id

@@ -17,6 +17,7 @@ from secateur.errors import (
     TargetUnreachable,
 )
 from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, TensorInfo
+from secateur.kinship import same_network
 from secateur.prunable import escaped, prunable
 from secateur.resources import Finding
 from secateur.spec import JobSpec
@@ -39,13 +40,15 @@ LEAVES = {
 Datasets = Mapping[str, DatasetInspection]
 
 
-def require_fit(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> None:
+def require_fit(
+    spec: JobSpec, model: ModelInspection, datasets: Datasets, initial: ModelInspection | None = None
+) -> None:
     """Do nothing when all fits.
 
     Raises:
         InvalidSpec: It does not; `errors` in the context lists every problem. Where all are of one kind, that leaf.
     """
-    found = findings(spec, model, datasets)
+    found = findings(spec, model, datasets, initial)
     if not found:
         return
     codes = {finding.code for finding in found}
@@ -54,8 +57,13 @@ def require_fit(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> No
     raise leaf(found[0].message + more, errors=[finding.model_dump() for finding in found])
 
 
-def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple[Finding, ...]:
-    """Everything that does not fit, up to FINDINGS_SHOWN; `datasets` holds the inspection of each by its id."""
+def findings(
+    spec: JobSpec, model: ModelInspection, datasets: Datasets, initial: ModelInspection | None = None
+) -> tuple[Finding, ...]:
+    """Everything that does not fit, up to FINDINGS_SHOWN; `datasets` holds the inspection of each by its id.
+
+    `initial` is the model that a lottery ticket goes back to, where the spec names one.
+    """
     roles = _roles(spec.data)
     found = chain(
         _mapping(spec.data, model),
@@ -64,6 +72,7 @@ def findings(spec: JobSpec, model: ModelInspection, datasets: Datasets) -> tuple
         _split(spec.data, datasets),
         prunable(spec.prune, model),
         _latency(spec, model),
+        same_network(initial, model),
     )
     return tuple(islice(found, FINDINGS_SHOWN))
 

@@ -33,7 +33,10 @@ class Metric(Record):
     name: Literal["accuracy", "rmse"]
     on: Literal["test", "validation"]
     higher_is_better: bool
-    dense: float = Field(description="As uploaded.")
+    initial: float | None = Field(
+        default=None, description="As uploaded, where the job trained the dense network itself. null: it did not."
+    )
+    dense: float = Field(description="As uploaded, or as the job trained it from there (lottery_ticket).")
     one_shot: float | None = Field(
         description="The final amount removed at once, without training: what retraining is worth. null: not finite."
     )
@@ -43,6 +46,17 @@ class Metric(Record):
     recovered: float = Field(description="At the end: this is the network that is handed over.")
     examples: int = Field(description="How many scored labels the metric rests on.")
     standard_error: float = Field(description="Of `recovered`, from the number of examples.")
+
+
+class Ticket(Record):
+    """A lottery ticket beside the networks that it is compared with: as many weights, as many steps, same data.
+
+    Measured where `metric` is; a comparison that nothing was chosen by.
+    """
+
+    ticket: float | None = Field(description="Survivors reset to their initial values, and trained.")
+    random_reinit: float | None = Field(default=None, description="The same mask on values that were drawn anew.")
+    random_mask: float | None = Field(default=None, description="As many weights of every layer, at random places.")
 
 
 class Round(Record):
@@ -57,6 +71,7 @@ class Round(Record):
     recovered: float | None
     epochs: int
     best_epoch: int = Field(description="The epoch whose weights were kept; 0: those from before the training.")
+    ticket: Ticket | None = Field(default=None, description="Where recover.controls asks for it.")
 
 
 class LayerSparsity(Record):

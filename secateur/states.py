@@ -24,12 +24,17 @@ class UploadState(StrEnum):
 
 
 class Stage(StrEnum):
-    """What a running job is doing, in this order; prune and fine_tune once a round."""
+    """What a running job is doing, in this order; prune, fine_tune and control once a round.
+
+    train and control are those of a lottery ticket: of the dense network, and of the networks it is compared with.
+    """
 
     LOAD = "load"
+    TRAIN = "train"
     EVALUATE = "evaluate"
     PRUNE = "prune"
     FINE_TUNE = "fine_tune"
+    CONTROL = "control"
     FINALIZE = "finalize"
     MEASURE = "measure"
 

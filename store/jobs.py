@@ -55,7 +55,7 @@ class Jobs:
         fields = {
             "spec": spec.model_dump_json(),
             "rounds": str(spec.prune.rounds),
-            "uploads": json.dumps([spec.model, *spec.datasets]),
+            "uploads": json.dumps([*spec.models, *spec.datasets]),
         }
         queue = QUEUE_OF[spec.device]
         for _ in range(TRIES):

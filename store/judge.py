@@ -29,7 +29,7 @@ class Judge:
             WrongState: An upload was rejected.
             InvalidSpec: Everything is inspected, and it does not fit.
         """
-        uploads = {name: self._read(name) for name in (spec.model, *spec.datasets)}
+        uploads = {name: self._read(name) for name in (*spec.models, *spec.datasets)}
         for upload in uploads.values():
             if upload.state is UploadState.REJECTED:
                 raise WrongState(_rejected(upload), id=upload.id, state=upload.state.value)
@@ -54,7 +54,7 @@ class Judge:
         inspected = None if problems else _inspected(spec, uploads)
         if inspected:
             problems += fit.findings(spec, *inspected)
-        taken = forecast(spec, *inspected) if inspected and not problems else None
+        taken = forecast(spec, *inspected[:2]) if inspected and not problems else None
         return Validation(valid=not problems, problems=tuple(problems), pending=pending, forecast=taken)
 
 
@@ -66,19 +66,20 @@ def _named(spec: JobSpec) -> list[tuple[str, str]]:
         named.append(("/data/test", data.test))
     if isinstance(data.validation, str):
         named.append(("/data/validation", data.validation))
+    named += [("/recover/initial", name) for name in spec.models[1:]]
     return named
 
 
 def _inspected(
     spec: JobSpec, uploads: dict[str, Upload]
-) -> tuple[ModelInspection, dict[str, DatasetInspection]] | None:
-    """The inspections of model and data sets, or None while one is missing."""
-    model = uploads[spec.model].inspection
-    datasets = {name: uploads[name].inspection for name in spec.datasets}
-    if not isinstance(model, ModelInspection):
+) -> tuple[ModelInspection, dict[str, DatasetInspection], ModelInspection | None] | None:
+    """The inspections of model, data sets and initialisation, if one is named, or None while one is missing."""
+    found = {name: upload.inspection for name, upload in uploads.items()}
+    models = [each for name in spec.models if isinstance(each := found[name], ModelInspection)]
+    datasets = {name: each for name in spec.datasets if isinstance(each := found[name], DatasetInspection)}
+    if len(models) < len(spec.models) or len(datasets) < len(spec.datasets):
         return None
-    ready = {name: found for name, found in datasets.items() if isinstance(found, DatasetInspection)}
-    return (model, ready) if len(ready) == len(datasets) else None
+    return models[0], datasets, models[1] if len(models) > 1 else None
 
 
 def _rejected(upload: Upload) -> str:

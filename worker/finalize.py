@@ -79,6 +79,7 @@ def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:
         name=bench.objective.metric,
         on=bench.reported_on,
         higher_is_better=bench.objective.higher_is_better,
+        initial=None if ledger.initial is None else finite(ledger.initial.value),
         dense=ledger.dense.value,
         one_shot=finite(ledger.one_shot.value),
         pruned=finite(ledger.pruned.value),

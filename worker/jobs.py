@@ -137,6 +137,7 @@ class Attempt:
             folder=str(self._folder),
             model=str(uploads.data_path(spec.model).resolve()),
             model_sha256=uploads.get(spec.model).sha256,
+            initial=None if len(spec.models) < 2 else str(uploads.data_path(spec.models[1]).resolve()),
             data={dataset: str(uploads.data_path(dataset).resolve()) for dataset in spec.datasets},
             data_sha256={dataset: uploads.get(dataset).sha256 for dataset in spec.datasets},
             checkpoint=None if checkpoint is None else str((self._settings.data_dir / checkpoint.path).resolve()),

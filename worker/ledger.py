@@ -27,6 +27,8 @@ class Ledger(BaseModel):
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
+    initial: Score | None = None
+    dense_trained: bool = False
     dense: Score | None = None
     one_shot: Score | None = None
     pruned: Score | None = None

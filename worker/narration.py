@@ -9,8 +9,8 @@ from typing import Any
 
 from secateur.report import finite
 from secateur.spec import JobSpec
-from secateur.spec.training import Training
 from secateur.states import Stage
+from worker.agenda import round_of, sessions
 from worker.ledger import Ledger
 from worker.order import Advanced, AnyMessage, Measured, Noted, Staged
 from worker.recovery.objective import Score
@@ -29,7 +29,7 @@ class Narration:
     def __init__(self, say: Say, spec: JobSpec, ledger: Ledger) -> None:
         self.say = say
         self.ledger = ledger
-        self._spec = spec
+        self._sessions = list(sessions(spec))
         self._said_s = 0.0
 
     @contextmanager
@@ -54,14 +54,17 @@ class Narration:
         if now - self._said_s < SECONDS_BETWEEN_PROGRESS:
             return
         self._said_s = now
-        data = {"round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs, "loss": moment.loss()}
+        data = {
+            "round": round_of(moment.round_index),
+            "epoch": moment.epoch,
+            "epochs": moment.epochs,
+            "loss": moment.loss(),
+        }
         self.say(Advanced(fraction=self._fraction(moment), data=data))
 
     def _fraction(self, moment: Moment) -> float:
-        """Rounds weigh as many epochs as they train; what comes before and after all of them is a twentieth each."""
-        recover, rounds = self._spec.recover, self._spec.prune.rounds
-        assert isinstance(recover, Training)
-        weights = [max(recover.epochs_in(number, rounds), 1) for number in range(1, rounds + 1)]
-        here = moment.round_index - 1
+        """Trainings weigh as many epochs as they have; what comes before and after all of them is a twentieth each."""
+        weights = [max(session.epochs, 1) for session in self._sessions]
+        here = [session.index for session in self._sessions].index(moment.round_index)
         done = sum(weights[:here]) + weights[here] * moment.step / max(moment.steps, 1)
         return BEFORE_ROUNDS + ROUNDS * done / sum(weights)

@@ -36,6 +36,7 @@ class JobOrder(Record):
     folder: str = Field(description="This attempt's own; everything the child writes lies directly in it.")
     model: str = Field(description="Path of the uploaded model.")
     model_sha256: str
+    initial: str | None = Field(default=None, description="Path of the initialisation that a lottery ticket names.")
     data: dict[str, str] = Field(description="Data set id -> path of its safetensors file.")
     data_sha256: dict[str, str]
     checkpoint: str | None = Field(default=None, description="Path of the checkpoint to go on from.")

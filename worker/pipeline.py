@@ -7,47 +7,43 @@ the last round left it. A resumed job ends with the same bytes as an undisturbed
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from secateur.errors import Diverged, JobFailed
-from secateur.report import Round, finite
+from secateur.report import Round, Ticket, finite
+from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.training import Training
 from secateur.states import Stage
-from worker import bench, checkpoint, finalize
+from worker import agenda, bench, checkpoint, finalize
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Ledger
+from worker.lottery import Lottery, require_same
 from worker.methods.masking import Masking
-from worker.methods.method import Method, Note
+from worker.methods.method import Method, Network, Note
 from worker.methods.removal import Removal
 from worker.narration import Narration, Say
 from worker.order import Checkpointed, Finished, JobOrder
 from worker.program.inspection import inspect
 from worker.program.program import Program
 from worker.program.reader import read
-from worker.pruning.masked import Masked
 from worker.recovery.best import tensors_of
-from worker.recovery.course import Course
 from worker.recovery.data import Subset
 from worker.recovery.objective import Score
 from worker.recovery.state import TrainState, restore_tensors
-from worker.recovery.train import Moment, fine_tune
+from worker.trainer import PauseAsked, Trainer
 
 METHODS: dict[str, Callable[[Program, Bench, Note], Method]] = {
     "weight": Masking,
     **dict.fromkeys(("channel", "neuron", "head", "unit"), Removal),
 }
 """Every granularity of the spec."""
-
-
-class PauseAsked(Exception):
-    """The worker is to stop; the newest checkpoint is written."""
 
 
 def run(order: JobOrder, say: Say, pause_asked: Callable[[], bool]) -> Finished | None:
@@ -72,20 +68,24 @@ class Pipeline:
         self._pause_asked = pause_asked
         self._folder = Path(order.folder)
         self._checkpoints = 0
-        self._saved_s = time.monotonic()
         self._narration = Narration(say, order.spec, Ledger())
-        self._training: TrainState | None = None
         self._bench: Bench
         self._method: Method
+        self._trainer: Trainer
+        self._lottery: Lottery | None = None
 
     def run(self) -> Finished:
         """Everything, from where the checkpoint says."""
+        rounds = self._order.spec.prune.rounds
         with self._stage(Stage.LOAD):
             self._load()
+        self._train_dense()
         with self._stage(Stage.EVALUATE):
             self._evaluate()
-        for number in range(len(self._ledger.rounds) + 1, self._order.spec.prune.rounds + 1):
+        self._compare_ticket(rounds)
+        for number in range(len(self._ledger.rounds) + 1, rounds + 1):
             self._round(number)
+            self._compare_ticket(rounds)
         with self._stage(Stage.FINALIZE):
             dense = read(Path(self._order.model))
             self._method.commit(dense)
@@ -100,12 +100,15 @@ class Pipeline:
         return Finished(report=report, artifacts=tuple(artifacts))
 
     def _load(self) -> None:
-        program = read(Path(self._order.model))
+        spec, program = self._order.spec, read(Path(self._order.model))
         self._bench = bench.lay_out(self._order, inspect(program))
         for sentence in self._bench.inspection.notes:
             self._narration.note(sentence)
-        method = METHODS[self._order.spec.prune.granularity]
-        self._method = method(program, self._bench, self._narration.note)
+        if isinstance(spec.recover, LotteryTicket):
+            self._lottery = Lottery(spec.recover, self._initial(program), spec.seed)
+        self._method = METHODS[spec.prune.granularity](program, self._bench, self._narration.note)
+        self._trainer = Trainer(self._bench, self._narration, self._order.checkpoint_every_s, self._pause_asked)
+        self._trainer.save = self._save
         if self._order.checkpoint is not None:
             path = Path(self._order.checkpoint)
             if checkpoint.intact(path, self._order.checkpoint_sha256):
@@ -113,12 +116,36 @@ class Pipeline:
             else:
                 self._narration.note("The checkpoint of the attempt before is missing or damaged: the job began again.")
 
+    def _initial(self, program: Program) -> Program:
+        """What a lottery ticket goes back to: the upload, or the model that the spec names."""
+        if self._order.initial is None:
+            return program
+        initial = read(Path(self._order.initial))
+        require_same(initial, program)
+        return initial
+
+    def _train_dense(self) -> None:
+        recover, method = self._order.spec.recover, self._method
+        if not isinstance(recover, LotteryTicket) or not recover.trains_dense or self._ledger.dense_trained:
+            return
+        lottery = self._lottery
+        assert lottery is not None
+        if self._ledger.initial is None:
+            with self._stage(Stage.EVALUATE):
+                self._ledger.initial = self._score(method.program, self._bench.reported)
+            self._tell("initial", self._ledger.initial)
+        with self._stage(Stage.TRAIN):
+            network = Network(method.program, method.masks)
+            self._trainer.train(network, agenda.dense(recover), on_epoch=partial(lottery.epoch_ended, method.program))
+            self._ledger.dense_trained = True
+        self._save()
+
     def _evaluate(self) -> None:
         work = self._bench
         if self._ledger.dense is None:
             self._ledger.dense = self._score(self._method.program, work.reported)
             if finite(self._ledger.dense.value) is None:
-                raise JobFailed(f"The uploaded network's {work.objective.metric} is no finite number on the data.")
+                raise JobFailed(f"The dense network's {work.objective.metric} is no finite number on the data.")
             self._tell("dense", self._ledger.dense)
         if self._ledger.one_shot is None:
             with self._method.at_once() as network:
@@ -146,8 +173,8 @@ class Pipeline:
     def _prune(self, number: int) -> None:
         work, prune = self._bench, self._order.spec.prune
         taken = self._method.prune(number)
-        if self._training is not None:
-            self._training = self._method.carried(self._training)
+        if self._trainer.state is not None:
+            self._trainer.state = self._method.carried(self._trainer.state)
         self._ledger.round, self._ledger.round_taken = number, taken
         self._ledger.round_pruned = self._score(self._method.program, work.validation)
         if number == prune.rounds:
@@ -158,24 +185,16 @@ class Pipeline:
         self._tell("pruned", self._ledger.round_pruned, "validation", round=number, **gone)
 
     def _fine_tune(self, number: int) -> None:
-        recover = self._order.spec.recover
-        pruned = self._ledger.round_pruned
+        recover, pruned = self._order.spec.recover, self._ledger.round_pruned
         assert pruned is not None
         recovered, best, epochs = pruned, 0, 0
         if isinstance(recover, Training):
-            epochs = recover.epochs_in(number, self._order.spec.prune.rounds)
-            outcome = fine_tune(
-                self._method.program,
-                self._course(recover),
-                lambda weights, optimizer: Masked(weights, self._method.masks, optimizer),
-                number,
-                epochs,
-                self._handed_over(),
-                pruned=pruned,
-                on_step=self._stepped,
-                on_epoch=self._epoch_ended,
-            )
-            recovered, best, self._training = outcome.recovered, outcome.best_epoch, outcome.state
+            session = agenda.after_round(recover, number, self._order.spec.prune.rounds)
+            if self._lottery is not None:
+                self._lottery.rewind(self._method)
+            network = Network(self._method.program, self._method.masks)
+            outcome = self._trainer.train(network, session, pruned if self._lottery is None else None)
+            recovered, best, epochs = outcome.recovered, outcome.best_epoch, session.epochs
         self._ledger.rounds.append(
             Round(
                 round=number,
@@ -189,26 +208,34 @@ class Pipeline:
         )
         self._tell("recovered", recovered, "validation", round=number, best_epoch=best)
 
-    def _handed_over(self) -> TrainState | None:
-        """Where training stands, for its taker alone: its tensors are not kept while the round goes on."""
-        state, self._training = self._training, None
-        return state
-
-    def _course(self, recover: Training) -> Course:
-        work = self._bench
-        clamped = recover.model_copy(update={"batch_size": work.batch_size})
-        return Course(work.train, work.validation, work.objective, clamped, work.spec.seed, work.device)
-
-    def _stepped(self, moment: Moment) -> None:
-        self._narration.step(moment)
-        if time.monotonic() - self._saved_s > self._order.checkpoint_every_s or self._pause_asked():
-            self._training = moment.state()
+    def _compare_ticket(self, rounds: int) -> None:
+        """Train what the newest ticket is compared with, and is not compared with yet."""
+        recover, number, lottery = self._order.spec.recover, len(self._ledger.rounds), self._lottery
+        if not isinstance(recover, LotteryTicket) or lottery is None or number == 0:
+            return
+        for name, session in agenda.controls(recover, number, rounds).items():
+            known = self._ledger.rounds[-1].ticket
+            if known is not None and getattr(known, name) is not None:
+                continue
+            with self._stage(Stage.CONTROL, number):
+                known = known or self._ticket(number)
+                network = lottery.control(name, self._method, session.index)
+                self._trainer.train(network, session)
+                score = self._score(network.program, self._bench.reported)
+            self._trainer.state = None
+            self._told_of_ticket(known, name, score)
             self._save()
-            self._pause_if_asked()
 
-    def _epoch_ended(self, moment: Moment, score: Score) -> None:
-        at = {"round": moment.round_index, "epoch": moment.epoch, "epochs": moment.epochs}
-        self._tell("epoch", score, "validation", **at)
+    def _ticket(self, number: int) -> Ticket:
+        score = self._score(self._method.program, self._bench.reported)
+        self._tell("ticket", score, round=number)
+        return Ticket(ticket=finite(score.value))
+
+    def _told_of_ticket(self, known: Ticket, name: str, score: Score) -> None:
+        number = len(self._ledger.rounds)
+        self._tell(name, score, round=number)
+        grown = known.model_copy(update={name: finite(score.value)})
+        self._ledger.rounds[-1] = self._ledger.rounds[-1].model_copy(update={"ticket": grown})
 
     def _score(self, program: Program, examples: Subset) -> Score:
         return self._bench.score(program, examples, lambda *_: self._pause_if_asked())
@@ -218,25 +245,30 @@ class Pipeline:
             raise PauseAsked
 
     def _save(self) -> None:
+        ledger, training = self._ledger, self._trainer.state
         tensors = self._method.tensors()
-        note = {"ledger": self._ledger.model_dump(mode="json"), "training": None}
-        if self._training is not None:
-            tensors |= {f"training/{name}": tensor for name, tensor in self._training.tensors.items()}
-            note["training"] = self._training.facts
-        if len(self._ledger.rounds) == self._ledger.round:
+        note = {"ledger": ledger.model_dump(mode="json"), "training": None}
+        if self._lottery is not None:
+            tensors |= self._lottery.tensors()
+        if training is not None:
+            tensors |= {f"training/{name}": tensor for name, tensor in training.tensors.items()}
+            note["training"] = training.facts
+        if len(ledger.rounds) == ledger.round and (ledger.round > 0 or ledger.dense_trained):
             tensors |= {f"program/{name}": tensor for name, tensor in tensors_of(self._method.program).items()}
         self._checkpoints += 1
         path = self._folder / f"checkpoint-{self._checkpoints:06}.safetensors"
         digest = checkpoint.save(Checkpoint(tensors, note), path)
-        self._narration.say(Checkpointed(name=path.name, sha256=digest, round=self._ledger.round))
-        self._saved_s = time.monotonic()
+        self._narration.say(Checkpointed(name=path.name, sha256=digest, round=ledger.round))
+        self._trainer.saved()
 
     def _resume(self, path: Path) -> None:
         saved = checkpoint.load(path)
         self._narration.ledger = Ledger.model_validate(saved.note["ledger"])
         self._method.restore(saved)
+        if self._lottery is not None:
+            self._lottery.restore(saved)
         if saved.note["training"] is not None:
-            self._training = TrainState(saved.under("training"), saved.note["training"])
+            self._trainer.state = TrainState(saved.under("training"), saved.note["training"])
         restore_tensors(tensors_of(self._method.program), saved.under("program"))
         self._narration.note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
 

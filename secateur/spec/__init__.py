@@ -12,6 +12,7 @@ from secateur.spec.data import Data
 from secateur.spec.finalize import Finalize
 from secateur.spec.prune import Prune
 from secateur.spec.recover import Recover
+from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.structured import PruneUnits
 from secateur.spec.task import Classification, Regression, Task
 from secateur.spec.training import Training
@@ -58,6 +59,12 @@ class JobSpec(Record):
                 "ask for pt2 and safetensors"
             )
         return finalize
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of all models that the job reads, each once: the one that it prunes first."""
+        initial = self.recover.initial if isinstance(self.recover, LotteryTicket) else None
+        return tuple(dict.fromkeys(i for i in (self.model, initial) if i is not None))
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from secateur.record import Record
+from secateur.spec.rewinding import LearningRateRewind, LotteryTicket
 from secateur.spec.training import Rate, Training
 
 FINE_TUNING_RATE = 0.1
@@ -50,4 +51,4 @@ class FineTune(Training):
         return self.epochs if round == rounds else self.epochs_per_round
 
 
-Recover = Annotated[FineTune | Nothing, Field(discriminator="kind")]
+Recover = Annotated[FineTune | LearningRateRewind | LotteryTicket | Nothing, Field(discriminator="kind")]

@@ -94,6 +94,11 @@ class Training(Record):
         """The learning rate that `curve` takes its share of: the highest of a round."""
         raise NotImplementedError
 
+    @property
+    def epochs_before(self) -> int:
+        """How many epochs of the learning rate's curve lie before the first one of a round."""
+        return 0
+
     def epochs_in(self, round: int, rounds: int) -> int:
         """How many epochs follow the pruning of `round`, counted from 1, of `rounds`."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from secateur.errors import DataMismatch, IdempotencyMismatch, LabelsOutOfRange, NotFound, WrongState
+from secateur.errors import DataMismatch, IdempotencyMismatch, InUse, LabelsOutOfRange, NotFound, WrongState
 from secateur.ids import new_id
 from secateur.resources import Artifact
 from secateur.spec import JobSpec
@@ -36,6 +36,18 @@ def test_a_job_waits_for_every_inspection(store: Store) -> None:
         store.jobs.admit(claim.id)
     assert store.jobs.get(job.id).queue_position == 0
     assert store.leases.claim_job("w", ["any"]) is not None
+
+
+def test_a_job_waits_for_the_initialisation_that_it_names_and_holds_it(store: Store) -> None:
+    initial = upload(store, "model", b"initial")
+    ticket = {"kind": "lottery_ticket", "learning_rate": 0.1, "initial": initial}
+    job, _ = store.jobs.create(ready_spec(store, recover=ticket))
+    assert store.jobs.get(job.id).queue_position == 0
+    with pytest.raises(InUse):
+        store.uploads.delete(initial)
+    late = upload(store, "model", b"late")
+    parked, _ = store.jobs.create(spec(job.spec.model, job.spec.data.train, recover={**ticket, "initial": late}))
+    assert parked.waiting_for == "inspection"
 
 
 def test_a_parked_job_fails_with_its_upload(store: Store) -> None:

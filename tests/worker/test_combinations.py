@@ -75,6 +75,17 @@ UNITS = {
 }
 
 
+TUNED = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 12, "epochs_per_round": 1, "epochs": 1}
+WHOLE = {"batch_size": 12, "epochs": 2, "rewind_epoch": 1}
+RECOVER = {
+    "none": {"kind": "none"},
+    "lottery_ticket": {"kind": "lottery_ticket", "learning_rate": 0.01, "controls": "last_round", **WHOLE},
+    "learning_rate_rewind": {"kind": "learning_rate_rewind", "original_learning_rate": 0.01, **WHOLE},
+    **{optimizer: {**TUNED, "optimizer": {"kind": optimizer}} for optimizer in kinds(Optimizer)},
+}
+"""What each way of training back needs beside its kind."""
+
+
 def covering(fields: Mapping[str, Sequence[str]]) -> list[Choice]:
     """A few of all combinations in which every pair of values occurs: always the one with most pairs that are new."""
     every = [dict(zip(fields, values, strict=True)) for values in product(*fields.values())]
@@ -93,7 +104,6 @@ def spec(choice: Choice) -> dict[str, Any]:
     schedule = {"kind": "one_shot"} if choice["schedule"] == "one_shot" else {"kind": "iterative", "rounds": 2}
     if choice["schedule"] != "one_shot":
         schedule["curve"] = choice["schedule"]
-    tuned = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 12, "epochs_per_round": 1, "epochs": 1}
     recover = choice["recover"]
     return {
         "prune": {
@@ -103,7 +113,7 @@ def spec(choice: Choice) -> dict[str, Any]:
             "target": {"kind": choice.get("target", "sparsity"), "amount": 0.2},
             "schedule": schedule,
         },
-        "recover": {**tuned, "optimizer": {"kind": recover}} if recover in kinds(Optimizer) else {"kind": recover},
+        "recover": RECOVER[recover],
         "finalize": {"artifacts": ["pt2", "safetensors"], "latency": None},
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,14 +15,15 @@ from secateur.spec.weights import PruneWeights
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
-from worker.methods.method import Note
+from worker.methods.method import Network, Note
 from worker.program.program import Program
 from worker.pruning import masks
 from worker.pruning.growth import rounds
 from worker.pruning.importance import IMPORTANCE
 from worker.pruning.masks import Masks
 from worker.pruning.select import select
-from worker.recovery.state import TrainState
+from worker.recovery.best import tensors_of
+from worker.recovery.state import TrainState, restore_tensors
 from worker.reports.sparsity import measure_sparsity
 
 PREFIX = "mask"
@@ -68,6 +69,19 @@ class Masking:
     def carried(self, state: TrainState) -> TrainState:
         """The same: no shape has changed."""
         return state
+
+    def rewind(self, values: Mapping[str, Tensor]) -> None:
+        """Set all tensors, and clear what is pruned."""
+        restore_tensors(tensors_of(self.program), values)
+        masks.apply(self._parameters, self.masks)
+
+    def sibling(self, values: Mapping[str, Tensor], shuffled: int | None = None) -> Network:
+        """A copy of the program; the same masks, or random ones with as many zeros in each layer."""
+        program = self.program.copy()
+        kept = self.masks if shuffled is None else masks.shuffled(self.masks, shuffled)
+        restore_tensors(tensors_of(program), values)
+        masks.apply(dict(program.named_parameters()), kept)
+        return Network(program, kept)
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -16,6 +16,13 @@ from worker.recovery.state import TrainState
 
 Note = Callable[[str], None]
 """Hears a sentence that a reader of the report should know."""
+
+
+class Network(NamedTuple):
+    """A program and what of its tensors stays zero while they are trained."""
+
+    program: Program
+    masks: Masks
 
 
 class Method(Protocol):
@@ -41,6 +48,15 @@ class Method(Protocol):
 
     def carried(self, state: TrainState) -> TrainState:
         """What the training of the last round left, as it fits the tensors of now."""
+
+    def rewind(self, values: Mapping[str, Tensor]) -> None:
+        """Give what is left of the network these values: of all parameters and buffers, in the upload's shapes."""
+
+    def sibling(self, values: Mapping[str, Tensor], shuffled: int | None = None) -> Network:
+        """A network of its own with these values, from which the same was taken as from `program`.
+
+        With a seed in `shuffled`, as much as that from every layer or group, but at random.
+        """
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold, besides the program's tensors, for `restore` to come back to here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,15 +23,15 @@ from secateur.removal import (
     select,
     share_gone,
 )
-from secateur.removal.queue import Scores
+from secateur.removal.queue import Scores, line_up
 from secateur.report import Macs, Proof, UnitCount
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
 from worker.methods.anatomy import Anatomy, Gone
-from worker.methods.method import Note
-from worker.methods.resizing import copy_numbers, graft, put_back, resized
+from worker.methods.method import Network, Note
+from worker.methods.resizing import copy_numbers, fill, graft, put_back, resized
 from worker.program.program import Program, named_tensors
 from worker.pruning import masks
 from worker.pruning.cut import Cut
@@ -65,7 +65,7 @@ class Removal:
         self._prune, self._bench, self._note = bench.spec.prune, bench, note
         schedule, amount = self._prune.schedule, self._prune.target.amount
         self._plan = amounts(self._prune.rounds, amount, curve=getattr(schedule, "curve", "one_shot"))
-        self._anatomy, self._last = self._examined(program)
+        self._anatomy = self._examined(program)
         self._gone: Gone = {}
         self._cut = self._before = self._anatomy.cut(self._gone)
         self.program = program.to(bench.device)
@@ -74,23 +74,22 @@ class Removal:
     @contextmanager
     def at_once(self) -> Iterator[Program]:
         """A program of its own, proved. Raises ProofFailed."""
-        network = self._anatomy.operated(self._last)
-        self._proved(self.program, self._last, network)
+        put_back(self.program, self._cut, self._anatomy.whole)
+        cut = self._anatomy.cut(self._chosen(self._prune.target.amount))
+        network = self._anatomy.operated(cut)
+        self._proved(self.program, cut, network)
         yield network.to(self._bench.device)
         let_go(network)
 
     def prune(self, number: int) -> Taken:
         """Choose on the whole tensors as they were trained, and cut anew."""
-        if number > 1:
-            put_back(self.program, self._cut, self._anatomy.whole)
-        known = self._anatomy.known
-        scores, amount = self._scores(self._anatomy, self._cut), self._plan[number - 1]
-        chosen = select(known, self._prune, scores, amount, self._gone)
-        gone = {group: units for group, units in chosen.items() if units}
+        put_back(self.program, self._cut, self._anatomy.whole)
+        gone = self._chosen(self._plan[number - 1])
         if gone == self._gone:
             self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
         self._take(gone)
-        kept, counts = kept_per_part(known, gone), self._counts()
+        known, counts = self._anatomy.known, self._counts()
+        kept = kept_per_part(known, gone)
         if number == self._prune.rounds:
             self._say_what_is_missed()
         return Taken(
@@ -111,6 +110,26 @@ class Removal:
     def carried(self, state: TrainState) -> TrainState:
         """The memory of what is left: entry by entry it does not depend on what is gone."""
         return resized(state, self._before, self._cut, self._anatomy.whole)
+
+    def rewind(self, values: Mapping[str, Tensor]) -> None:
+        """Set the tensors to the part of the values that is left."""
+        fill(self.program, self._cut, values)
+        masks.apply(dict(self.program.named_parameters()), self.masks)
+
+    def sibling(self, values: Mapping[str, Tensor], shuffled: int | None = None) -> Network:
+        """The same cut of the upload, or one of as many units of each group, at random among those that may go."""
+        cut = self._cut if shuffled is None else self._anatomy.cut(self._shuffled(shuffled))
+        network = self._anatomy.operated(cut).to(self._bench.device)
+        fill(network, cut, values)
+        masks.apply(dict(network.named_parameters()), network.masks)
+        return Network(network, network.masks)
+
+    def _shuffled(self, seed: int) -> Gone:
+        known = self._anatomy.known
+        scores = self._anatomy.scores("random", seed, self._anatomy.cut({}))
+        queue = line_up(known, self._prune, choose_groups(known, self._prune), scores, {})
+        members = {known.groups[at].name: units for at, units in queue.members.items()}
+        return {group: frozenset(members[group][: len(units)]) for group, units in self._gone.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """Which units of each group are gone."""
@@ -146,8 +165,8 @@ class Removal:
             "proof": self._proof,
         }
 
-    def _examined(self, program: Program) -> tuple[Anatomy, Cut]:
-        """The labelled program, and the cut of the final amount on it, which surgery can follow."""
+    def _examined(self, program: Program) -> Anatomy:
+        """The labelled program, of which surgery can take the final amount as it arrived."""
         closed: set[str] = set()
         while True:
             anatomy = Anatomy(program, closed)
@@ -156,13 +175,19 @@ class Removal:
             last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
             try:
                 anatomy.operated(last)
-                return anatomy, last
+                return anatomy
             except SurgeryFailed as error:
                 node = error.context.get("node")
                 if not isinstance(node, str) or node in closed or len(closed) == CLOSED_MAX:
                     raise
                 closed.add(node)
                 self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
+
+    def _chosen(self, amount: float) -> dict[str, frozenset[int]]:
+        """What is gone, and the units that go next until it is `amount`, by the numbers in the whole tensors."""
+        known, scores = self._anatomy.known, self._scores(self._anatomy, self._cut)
+        chosen = select(known, self._prune, scores, amount, self._gone)
+        return {group: units for group, units in chosen.items() if units}
 
     def _scores(self, anatomy: Anatomy, cut: Cut) -> Scores:
         scores = anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -28,6 +28,17 @@ def graft(small: Program, cut: Cut, whole: Program) -> None:
         cut.scatter(name, tensor, grown)
         cut.scatter(name, torch.ones_like(tensor, dtype=torch.bool), kept)
         place.copy_(torch.where(kept, grown, place))
+
+
+@torch.no_grad()
+def fill(small: Program, cut: Cut, values: Mapping[str, Tensor]) -> None:
+    """Set the tensors of `small` to what the cut leaves of `values`, in the shapes of the whole program.
+
+    Integers stay as they are: they do not learn, and surgery renumbers indices.
+    """
+    for name, tensor in tensors_of(small).items():
+        if name in values and (tensor.is_floating_point() or tensor.is_complex()):
+            tensor.copy_(cut.slice(name, values[name]))
 
 
 @torch.no_grad()

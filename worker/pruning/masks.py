@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from worker.pruning.draws import generator, permuted
 from worker.pruning.keys import CHUNK, INTEGERS
 
 Masks: TypeAlias = Mapping[str, Tensor]
@@ -23,6 +24,11 @@ def apply(weights: Mapping[str, Tensor], masks: Masks) -> None:
     """Set the pruned entries of `weights` to +0.0, in place. Idempotent; weights without a mask are left alone."""
     for name, mask in masks.items():
         clear(weights[name], mask)
+
+
+def shuffled(masks: Masks, seed: int) -> dict[str, Tensor]:
+    """Masks with as many entries that stay, at random places, which depend on the seed and the weight's name alone."""
+    return {name: permuted(mask, generator(seed, name)) for name, mask in masks.items()}
 
 
 def bits(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -29,14 +29,15 @@ class Stepper:
     """Optimizer, masters, loss scale and step count of one round; the program is trained in place.
 
     The loss of float16 parameters is scaled so that small gradients are not lost; a step whose scaled gradients
-    overflow is left out, as in torch.amp.
+    overflow is left out, as in torch.amp. The learning rate's curve has `before` steps behind it when the round begins.
     """
 
-    def __init__(self, program: Trainable, course: Course, round_index: int, steps: int) -> None:
+    def __init__(self, program: Trainable, course: Course, round_index: int, steps: int, before: int = 0) -> None:
         parameters = dict(program.named_parameters())
         for parameter in parameters.values():
             parameter.requires_grad_(parameter.is_floating_point())
         self._program, self._course, self._round_index, self.steps = program, course, round_index, steps
+        self._before = before
         self._parameters: dict[str, torch.Tensor] = {**parameters}
         self.masters = Masters(parameters)
         self._optimizer = optimizer_for(course.spec, self.masters.weights.values())
@@ -132,7 +133,7 @@ class Stepper:
         return loss.detach()
 
     def _update(self) -> None:
-        set_rate(self._optimizer, rate_at(self._course.spec, self.step, self.steps))
+        set_rate(self._optimizer, rate_at(self._course.spec, self._before + self.step, self._before + self.steps))
         self._scaler.unscale_(self._optimizer)
         self._clip()
         self._scaler.step(self._optimizer)

@@ -51,6 +51,7 @@ def fine_tune(
     epochs: int,
     state: TrainState | None = None,
     *,
+    before: int = 0,
     pruned: Score | None = None,
     on_step: Callable[[Moment], None] | None = None,
     on_epoch: Callable[[Moment, Score], None] | None = None,
@@ -61,6 +62,7 @@ def fine_tune(
     before count. Parameters and buffers (the statistics of batch norm) are put back. All floating-point parameters
     are trained, frozen or not in the upload; those without a gradient stay as they are.
 
+    `before` says how many epochs of the learning rate's curve are behind the first one: none of a whole training.
     `pruned` is the score of the weights from before; without it they are evaluated first. `state` from the same round
     resumes it bit for bit, from the round before it hands over the optimizer; it is let go before training begins. The
     order of the examples depends on (seed, round, epoch), random operators on (seed, round, step): neither on what ran
@@ -71,7 +73,7 @@ def fine_tune(
     if len(course.train) == 0:
         raise EmptyDataset("The training data holds no examples.")
     with memory_errors():
-        stepper = _stepper(program, course, round_index, epochs, state)
+        stepper = _stepper(program, course, round_index, epochs, before, state)
         with stepper.guarded(guard):
             run = _Round(program, course, stepper, round_index, epochs)
             if state is not None and state.round_index == round_index:
@@ -82,12 +84,14 @@ def fine_tune(
             return run.train(on_step, on_epoch)
 
 
-def _stepper(program: Trainable, course: Course, round_index: int, epochs: int, state: TrainState | None) -> Stepper:
+def _stepper(
+    program: Trainable, course: Course, round_index: int, epochs: int, before: int, state: TrainState | None
+) -> Stepper:
     """The stepper of a round, as the state leaves it; the program's tensors are set too when it is of this round."""
     resumed = state is not None and state.round_index == round_index
     if state is not None and resumed:
         restore_tensors(tensors_of(program), state.part("program"))
-    stepper = Stepper(program, course, round_index, epochs * course.steps())
+    stepper = Stepper(program, course, round_index, epochs * course.steps(), before * course.steps())
     if state is not None and resumed:
         stepper.resume(state)
     elif state is not None and not course.spec.reset_optimizer:
