@@ -16,13 +16,16 @@ from worker.program.program import Program
 from worker.pruning.masks import Masks
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
+from worker.reports import figure
 from worker.reports.hardware import hardware, versions
 from worker.reports.latency import measure_latency
 from worker.reports.size import measure_size
 
+FIGURE = "metric.png"
+
 
 def write(program: Program, kept: Masks, wanted: Iterable[str], folder: Path) -> dict[str, int]:
-    """Write the `wanted` artifacts into `folder`; name of each file -> its bytes. Leaves the program on the CPU."""
+    """Write the networks that are `wanted` into `folder`; name of each file -> its bytes. Leaves it on the CPU."""
     program.to("cpu")
     on_cpu = {name: mask.cpu() for name, mask in kept.items()}
     writers: dict[str, tuple[str, Callable[[Path], None]]] = {
@@ -32,10 +35,20 @@ def write(program: Program, kept: Masks, wanted: Iterable[str], folder: Path) ->
     }
     sizes = {}
     for artifact in wanted:
+        if artifact not in writers:
+            continue
         name, write_to = writers[artifact]
         write_to(folder / name)
         sizes[name] = (folder / name).stat().st_size
     return sizes
+
+
+def draw(report: Report, wanted: Iterable[str], folder: Path) -> tuple[str, ...]:
+    """Write what is drawn from the report, where it is wanted; the names of the files."""
+    if "figure" not in wanted:
+        return ()
+    figure.draw(report, folder / FIGURE)
+    return (FIGURE,)
 
 
 def report(

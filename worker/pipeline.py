@@ -97,7 +97,8 @@ class Pipeline:
         self._tell("recovered", recovered)
         with self._stage(Stage.MEASURE):
             report = finalize.report(self._order, self._bench, dense, self._method, self._ledger, recovered, artifacts)
-        return Finished(report=report, artifacts=tuple(artifacts))
+            drawn = finalize.draw(report, wanted, self._folder)
+        return Finished(report=report, artifacts=(*artifacts, *drawn))
 
     def _load(self) -> None:
         spec, program = self._order.spec, read(Path(self._order.model))

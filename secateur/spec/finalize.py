@@ -19,11 +19,11 @@ class Latency(Record):
 class Finalize(Record):
     """What the job hands over."""
 
-    artifacts: tuple[Literal["pt2", "safetensors", "checkpoint"], ...] = Field(
+    artifacts: tuple[Literal["pt2", "safetensors", "checkpoint", "figure"], ...] = Field(
         default=("pt2", "safetensors"),
         min_length=1,
-        max_length=3,
+        max_length=4,
         description="pt2: the program; safetensors: its state dict; "
-        "checkpoint: `*_orig` and `*_mask` as torch.nn.utils.prune names them.",
+        "checkpoint: `*_orig` and `*_mask` as torch.nn.utils.prune names them; figure: the report's curve, as a PNG.",
     )
     latency: Latency | None = Latency()

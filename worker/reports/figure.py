@@ -1,0 +1,86 @@
+"""The picture of a report: the metric against what is left of the network, round by round."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.report import Metric, Report, Round
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Points = Sequence[float | None]
+
+TICKETS = {
+    "ticket": ("lottery ticket", "#0b6e4f", "o"),
+    "random_reinit": ("same mask, values drawn anew", "#d1495b", "s"),
+    "random_mask": ("random mask, initial values", "#8d99ae", "^"),
+}
+"""Field of a ticket -> label, colour and marker."""
+
+
+def draw(report: Report, path: Path) -> None:
+    """Write a PNG of the rounds; with tickets, of these and what they are compared with."""
+    # matplotlib keeps a cache of fonts, and must find a place for it that goes with the job.
+    os.environ.setdefault("MPLCONFIGDIR", str(path.parent))
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    compared = [each for each in report.rounds if each.ticket is not None]
+    if compared:
+        _tickets(axes, compared, report.metric)
+    else:
+        _rounds(axes, report.rounds)
+    _frame(axes, report, on=report.metric.on if compared else "validation")
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def _tickets(axes: Axes, rounds: Sequence[Round], metric: Metric) -> None:
+    axes.axhline(metric.dense, color="#333333", linestyle="--", linewidth=1, label="dense network")
+    for field, (label, colour, marker) in TICKETS.items():
+        values = [getattr(each.ticket, field) for each in rounds]
+        _line(axes, rounds, values, label, colour, marker)
+
+
+def _rounds(axes: Axes, rounds: Sequence[Round]) -> None:
+    _line(axes, rounds, [each.recovered for each in rounds], "recovered", "#0b6e4f", "o")
+    _line(axes, rounds, [each.pruned for each in rounds], "pruned, before its training", "#d1495b", "s")
+
+
+def _line(axes: Axes, rounds: Sequence[Round], values: Points, label: str, colour: str, marker: str) -> None:
+    known = [(left(each), value) for each, value in zip(rounds, values, strict=True) if value is not None]
+    if known:
+        across, up = zip(*known, strict=True)
+        axes.plot(across, up, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
+
+
+def left(round: Round) -> float:
+    """The percentage of weights, or of units, that a round leaves."""
+    gone = round.units_removed if round.sparsity is None else round.sparsity
+    return 100 * (1 - (gone or 0.0))
+
+
+def _frame(axes: Axes, report: Report, on: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+
+    what = "units" if report.sparsity is None else "weights"
+    shown = sorted({left(each) for each in report.rounds}, reverse=True)
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.set_xticks(shown[:: max(1, len(shown) // 8)])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}%"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if report.metric.name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel(f"{what} left")
+    axes.set_ylabel(f"{report.metric.name} ({on})")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
