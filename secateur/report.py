@@ -69,8 +69,14 @@ class Round(Record):
     )
     pruned: float | None
     recovered: float | None
-    epochs: int
+    epochs: int = Field(description="How many were trained.")
+    stopped_early: bool = Field(default=False, description="Whether recover.patience ended the round before its time.")
     best_epoch: int = Field(description="The epoch whose weights were kept; 0: those from before the training.")
+    recalibrated: bool | None = Field(
+        default=None,
+        description="Whether new statistics of batch norm did better than the old ones and were kept. null: there "
+        "were no new ones.",
+    )
     ticket: Ticket | None = Field(default=None, description="Where recover.controls asks for it.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,8 @@ from worker.program.program import Program
 from worker.recovery.data import Dataset, Subset
 from worker.recovery.evaluate import evaluate
 from worker.recovery.objective import Objective, Score, objective_for
+from worker.recovery.order import permutation
+from worker.recovery.portion import Note, silent
 from worker.recovery.split import split
 
 
@@ -48,9 +50,25 @@ class Bench:
         inputs, _ = self.validation.batch(np.arange(count) % len(self.validation))
         return inputs
 
-    def score(self, program: Program, examples: Subset, on_batch: Callable[[int, int], None] | None = None) -> Score:
+    def samples(self, batches: int, *key: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Inputs of so many batches of training examples, drawn by `key`; all of them where there are fewer.
+
+        A last batch that is not whole is left out where there are others.
+        """
+        order = permutation(len(self.train), self.spec.seed, *key)
+        size = min(self.batch_size, len(order))
+        for start in range(0, min(batches * size, len(order) - size + 1), size):
+            yield self.train.inputs(order[start : start + size])
+
+    def score(
+        self,
+        program: Program,
+        examples: Subset,
+        on_batch: Callable[[int, int], None] | None = None,
+        note: Note = silent,
+    ) -> Score:
         """How good the program is on these examples; `on_batch` hears how many are done, of how many."""
-        return evaluate(program, examples, self.objective, self.batch_size, self.device, on_batch)
+        return evaluate(program, examples, self.objective, self.batch_size, self.device, on_batch, note)
 
 
 def lay_out(order: JobOrder, inspection: ModelInspection) -> Bench:

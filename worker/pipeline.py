@@ -188,14 +188,16 @@ class Pipeline:
     def _fine_tune(self, number: int) -> None:
         recover, pruned = self._order.spec.recover, self._ledger.round_pruned
         assert pruned is not None
-        recovered, best, epochs = pruned, 0, 0
+        recovered, best, epochs, stopped = pruned, 0, 0, False
         if isinstance(recover, Training):
             session = agenda.after_round(recover, number, self._order.spec.prune.rounds)
             if self._lottery is not None:
                 self._lottery.rewind(self._method)
             network = Network(self._method.program, self._method.masks)
             outcome = self._trainer.train(network, session, pruned if self._lottery is None else None)
-            recovered, best, epochs = outcome.recovered, outcome.best_epoch, session.epochs
+            recovered, best, epochs = outcome.recovered, outcome.best_epoch, outcome.epochs
+            stopped = epochs < session.epochs
+        recovered, recalibrated = self._trainer.recalibrate(self._method.program, number, recovered)
         self._ledger.rounds.append(
             Round(
                 round=number,
@@ -204,7 +206,9 @@ class Pipeline:
                 pruned=finite(pruned.value),
                 recovered=finite(recovered.value),
                 epochs=epochs,
+                stopped_early=stopped,
                 best_epoch=best,
+                recalibrated=recalibrated,
             )
         )
         self._tell("recovered", recovered, "validation", round=number, best_epoch=best)
@@ -239,7 +243,7 @@ class Pipeline:
         self._ledger.rounds[-1] = self._ledger.rounds[-1].model_copy(update={"ticket": grown})
 
     def _score(self, program: Program, examples: Subset) -> Score:
-        return self._bench.score(program, examples, lambda *_: self._pause_if_asked())
+        return self._bench.score(program, examples, lambda *_: self._pause_if_asked(), self._narration.note)
 
     def _pause_if_asked(self) -> None:
         if self._pause_asked():

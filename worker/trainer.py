@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from secateur.spec.training import Training
 from worker.agenda import Session, round_of
 from worker.bench import Bench
 from worker.methods.method import Network
 from worker.narration import Narration
+from worker.program.program import Program
 from worker.pruning.masked import Masked
 from worker.recovery.course import Course
 from worker.recovery.objective import Score
+from worker.recovery.recalibrate import recalibrate
 from worker.recovery.state import TrainState
 from worker.recovery.train import Moment, Outcome, fine_tune
 
+T = TypeVar("T")
 EpochEnded = Callable[[int], None]
 """Hears the number of each epoch that was trained, counted from 1, while the program stands as it left it."""
 
@@ -55,6 +59,22 @@ class Trainer:
         self.state = outcome.state
         return outcome
 
+    def recalibrate(self, program: Program, number: int, recovered: Score) -> tuple[Score, bool | None]:
+        """Take the statistics of batch norm anew, where that is asked for; see `recalibrate`. Raises PauseAsked."""
+        work, note = self._bench, self._narration.note
+        batches = work.spec.recover.recalibration_batches
+        if batches == 0:
+            return recovered, None
+        return recalibrate(
+            program,
+            self._pausing(work.samples(batches, number)),
+            work.device,
+            lambda: work.score(program, work.validation, lambda *_: self.pause_if_asked(), note),
+            recovered,
+            work.objective.higher_is_better,
+            note,
+        )
+
     def saved(self) -> None:
         """A checkpoint was written just now."""
         self._saved_s = time.monotonic()
@@ -64,6 +84,11 @@ class Trainer:
         if self._pause_asked():
             raise PauseAsked
 
+    def _pausing(self, batches: Iterator[T]) -> Iterator[T]:
+        for batch in batches:
+            self.pause_if_asked()
+            yield batch
+
     def _handed_over(self) -> TrainState | None:
         """Where training stands, for its taker alone: its tensors are not kept while the round goes on."""
         state, self.state = self.state, None
@@ -72,8 +97,13 @@ class Trainer:
     def _course(self) -> Course:
         work, recover = self._bench, self._bench.spec.recover
         assert isinstance(recover, Training)
-        clamped = recover.model_copy(update={"batch_size": work.batch_size})
-        return Course(work.train, work.validation, work.objective, clamped, work.spec.seed, work.device)
+        at_once, note = work.inspection.batch.maximum, self._narration.note
+        if at_once is not None and at_once < recover.batch_size:
+            note(
+                f"The model takes at most {at_once} examples at once: each batch of {recover.batch_size} went through "
+                "it in parts, which weigh as the whole."
+            )
+        return Course(work.train, work.validation, work.objective, recover, work.spec.seed, work.device, at_once, note)
 
     def _stepped(self, moment: Moment) -> None:
         self._narration.step(moment)

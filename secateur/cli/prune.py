@@ -52,6 +52,21 @@ def prune(
     optimizer: Annotated[Literal["sgd", "adamw"] | None, Option(help="Of the retraining.")] = None,
     lr: Annotated[float | None, Option(help="Learning rate of the retraining.")] = None,
     original_lr: Annotated[float | None, Option(help="What the network was trained with; a tenth is used.")] = None,
+    curve: Annotated[
+        Literal["cosine", "constant", "step", "one_cycle"] | None,
+        Option(help="How the learning rate goes within a round. (cosine by default)"),
+    ] = None,
+    warmup_steps: Annotated[int | None, Option(help="Steps in which the learning rate rises.")] = None,
+    accumulate: Annotated[int | None, Option(help="So many batches make one step.")] = None,
+    clip_norm: Annotated[float | None, Option(help="The largest norm of all gradients.")] = None,
+    label_smoothing: Annotated[float | None, Option(help="The share of a label that all classes get.")] = None,
+    patience: Annotated[int | None, Option(help="End a round after so many epochs without a better one.")] = None,
+    precision: Annotated[
+        Literal["full", "bf16", "fp16"] | None, Option(help="What the retraining multiplies with. (full by default)")
+    ] = None,
+    recalibration_batches: Annotated[
+        int | None, Option(help="Take the statistics of batch norm anew, over so many batches.")
+    ] = None,
     task: Annotated[Literal["classification", "regression"] | None, Option(help="Decides loss and metric.")] = None,
     spec: Annotated[Path | None, Option(help="A job spec (YAML, JSON) without ids; options win over it.")] = None,
     seed: Annotated[int | None, Option(help="Of everything random.")] = None,

@@ -69,7 +69,8 @@ def rounds_table(rounds: tuple[Round, ...], metric: Metric) -> Table:
     for each in rounds:
         gone = each.units_removed if units else each.sparsity
         figures = (figure(each.pruned, metric.name), figure(each.recovered, metric.name))
-        drawn.add_row(str(each.round), f"{gone or 0:.2%}", *figures, str(each.epochs), str(each.best_epoch))
+        epochs = f"{each.epochs} (stopped)" if each.stopped_early else str(each.epochs)
+        drawn.add_row(str(each.round), f"{gone or 0:.2%}", *figures, epochs, str(each.best_epoch))
     return drawn
 
 

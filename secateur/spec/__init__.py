@@ -50,6 +50,13 @@ class JobSpec(Record):
             )
         return recover
 
+    @field_validator("device")
+    @classmethod
+    def _half_floats_are_for_cuda(cls, device: Device, info: ValidationInfo) -> Device:
+        if device == "cpu" and getattr(info.data.get("recover"), "precision", "full") == "fp16":
+            raise ValueError("recover.precision fp16 needs a CUDA device: ask for bf16 or full, or for device cuda")
+        return device
+
     @field_validator("finalize")
     @classmethod
     def _no_masks_of_units(cls, finalize: Finalize, info: ValidationInfo) -> Finalize:

@@ -6,14 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from secateur.record import Record
 from secateur.spec.rewinding import LearningRateRewind, LotteryTicket
-from secateur.spec.training import Rate, Training
+from secateur.spec.training import Rate, Recalibrated, Training
 
 FINE_TUNING_RATE = 0.1
 
 
-class Nothing(Record):
+class Nothing(Recalibrated):
     """No retraining."""
 
     kind: Literal["none"] = "none"

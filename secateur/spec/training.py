@@ -12,6 +12,7 @@ Rate = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Curve = Literal["cosine", "constant", "step", "one_cycle"]
+Precision = Literal["full", "bf16", "fp16"]
 
 
 class Sgd(Record):
@@ -40,10 +41,29 @@ class AdamW(Record):
 Optimizer = Annotated[Sgd | AdamW, Field(discriminator="kind")]
 
 
-class Training(Record):
+class Recalibrated(Record):
+    """What every kind of recovery has in common, whether it trains or not."""
+
+    recalibration_batches: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="At the end of each round the running statistics of batch norm are taken anew, as the plain "
+        "average over so many batches of the training data, and kept where the validation data says that it helps. "
+        "0: never. Without batch norm in the network it has no effect.",
+    )
+
+
+class Training(Recalibrated):
     """What every kind of recovery that trains has in common; how fast and how long is the business of each kind."""
 
-    batch_size: int = Field(default=64, ge=1, le=65_536)
+    batch_size: int = Field(
+        default=64,
+        ge=1,
+        le=65_536,
+        description="Where the memory is not enough, or the program takes fewer at once, a batch goes through it in "
+        "equal parts, which weigh as the whole. A last batch of a single example is left out.",
+    )
     optimizer: Optimizer = Sgd()
     curve: Curve = Field(
         default="cosine",
@@ -78,6 +98,19 @@ class Training(Record):
         allow_inf_nan=False,
         description="The share of each label that is spread evenly over all classes while training. For "
         "classification; the loss that is reported stays the plain one.",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="After so many epochs in a row that brought nothing better on the validation data a round ends. "
+        "The learning rate goes as if it did not.",
+    )
+    precision: Precision = Field(
+        default="full",
+        description="What convolutions and matrix products compute with while training (autocast); weights and their "
+        "updates stay in float32, and all scores are measured in full precision. fp16 scales the loss and needs a "
+        "CUDA device.",
     )
     reset_optimizer: bool = Field(
         default=True, description="Forget momentum when a round of pruning changed the network."

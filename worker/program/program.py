@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -88,6 +89,10 @@ class Program:
     def set_training(self, mode: bool) -> None:
         """Switches dropout, batch normalization and recurrent layers between training and evaluation."""
         training.set_training(self.module, mode)
+
+    def taking_statistics(self) -> AbstractContextManager[dict[str, Tensor]]:
+        """While this is entered, each run sets the statistics that batch norm keeps to those of its batch alone."""
+        return training.taking_statistics(self.module)
 
     def to(self, device: torch.device | str) -> Program:
         """Moves all tensors, and the device that creation operators name, in place."""

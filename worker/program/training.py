@@ -5,12 +5,18 @@ torchao's pass does the same for batch normalization, but sets every dropout pro
 
 from __future__ import annotations
 
-from torch import fx
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, fx
 
 from worker.program.catalogue import TRAINING_FLAG
 from worker.program.operators import name
 
-RUNNING_MEAN = 3
+RUNNING_MEAN, RUNNING_VARIANCE = 3, 4
+MOMENTUM = 6
 ATTENTION_DROPOUT = 4
 
 
@@ -40,6 +46,49 @@ def calm(module: fx.GraphModule) -> list[str]:
         notes.append(f"The dropout inside {len(drawing)} attention operators, which never stops drawing, was removed.")
         module.recompile()
     return notes
+
+
+@contextmanager
+def taking_statistics(module: fx.GraphModule) -> Iterator[dict[str, Tensor]]:
+    """While this is entered, each run sets the running statistics of batch norm to those of its batch alone.
+
+    All else is in evaluation mode. Gives the statistics, live, by name: none where there is no batch norm that keeps
+    them. Those of a layer that is used several times are the plain average over its uses in the batch.
+    """
+    set_training(module, False)
+    buffers = dict(module.named_buffers(remove_duplicate=False))
+    nodes = [node for node in module.graph.nodes if _keeps_statistics(node, buffers)]
+    uses: Counter[int] = Counter()
+    before = {node: node.args for node in nodes}
+    for node in nodes:
+        mean = id(buffers[_statistics(node)[0].target])  # one buffer may have several names
+        uses[mean] += 1
+        node.update_arg(TRAINING_FLAG["batch_norm"], True)
+        node.update_arg(MOMENTUM, 1 / uses[mean])
+    try:
+        _recompiled(module, nodes)
+        yield {part.target: buffers[part.target] for node in nodes for part in _statistics(node)}
+    finally:
+        for node, arguments in before.items():
+            node.args = arguments
+        _recompiled(module, nodes)
+
+
+def _keeps_statistics(node: fx.Node, buffers: Mapping[str, Tensor]) -> bool:
+    if name(node.target) != "batch_norm" or len(node.args) <= MOMENTUM:
+        return False
+    return all(
+        isinstance(part, fx.Node) and part.op == "get_attr" and part.target in buffers for part in _statistics(node)
+    )
+
+
+def _statistics(node: fx.Node) -> tuple[Any, ...]:
+    return node.args[RUNNING_MEAN : RUNNING_VARIANCE + 1]
+
+
+def _recompiled(module: fx.GraphModule, changed: list[fx.Node]) -> None:
+    if changed:
+        module.recompile()
 
 
 def _attention_dropout(node: fx.Node) -> bool:

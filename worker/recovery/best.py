@@ -18,6 +18,11 @@ def tensors_of(program: Trainable) -> dict[str, torch.Tensor]:
     return {**dict(program.named_parameters()), **dict(program.module.named_buffers())}
 
 
+def better(score: Score, than: Score, higher_is_better: bool) -> bool:
+    """Whether the metric is better or, where it is the same, the loss; a score that is no finite number never is."""
+    return _rank(score, higher_is_better) > _rank(than, higher_is_better)
+
+
 class Best:
     """A copy of parameters and buffers from the epoch with the best score."""
 
@@ -32,7 +37,7 @@ class Best:
 
     def offer(self, program: Trainable, score: Score, epoch: int) -> None:
         """Takes the present weights if they score better; equal ones do not replace earlier ones."""
-        if self._rank(score) > self._rank(self.score):
+        if better(score, self.score, self._higher_is_better):
             self.score, self.epoch, self.tensors = score, epoch, _copies(program)
 
     def put_back(self, program: Trainable) -> None:
@@ -43,11 +48,12 @@ class Best:
         """Score and epoch, as JSON."""
         return {"epoch": self.epoch, "score": asdict(self.score)}
 
-    def _rank(self, score: Score) -> tuple[float, float]:
-        if not (math.isfinite(score.value) and math.isfinite(score.loss)):
-            return -math.inf, -math.inf
-        return (score.value if self._higher_is_better else -score.value), -score.loss
-
 
 def _copies(program: Trainable) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors_of(program).items()}
+
+
+def _rank(score: Score, higher_is_better: bool) -> tuple[float, float]:
+    if not (math.isfinite(score.value) and math.isfinite(score.loss)):
+        return -math.inf, -math.inf
+    return (score.value if higher_is_better else -score.value), -score.loss

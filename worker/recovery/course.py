@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from secateur.spec.training import Training
 from worker.recovery.data import Subset
 from worker.recovery.objective import Objective
+from worker.recovery.portion import Note, silent
 
 
 class Trainable(Protocol):
@@ -43,9 +44,20 @@ class Course:
     spec: Training
     seed: int
     device: torch.device
+    at_once: int | None = None
+    """The most examples that the program takes at once; a larger batch goes through it in parts."""
+    note: Note = silent
+
+    @property
+    def portion(self) -> int:
+        """How many examples go through the program at once, as long as the memory is enough for them."""
+        return min(self.spec.batch_size, self.at_once or self.spec.batch_size)
 
     def batches(self) -> int:
-        """Batches of one epoch. A last one of one example is left out where there are others: batch norm needs two."""
+        """Batches of one epoch. A last one of one example is left out where there are others: batch norm needs two.
+
+        So it is where several batches make a step, which batch norm sees one by one.
+        """
         whole, rest = divmod(len(self.train), self.spec.batch_size)
         return max(whole + (rest > 1), 1)
 

@@ -12,6 +12,7 @@ from secateur.errors import EmptyDataset
 from worker.recovery.data import Subset
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Objective, Score
+from worker.recovery.portion import Note, Portion, silent
 from worker.recovery.running import run
 
 
@@ -30,22 +31,29 @@ def evaluate(
     batch_size: int,
     device: torch.device,
     on_batch: Callable[[int, int], None] | None = None,
+    note: Note = silent,
 ) -> Score:
     """The score over all `examples`; leaves the program in evaluation mode.
 
-    `on_batch` hears how many examples are done, of how many. Raises EmptyDataset, DataMismatch, OutOfMemory.
+    `on_batch` hears how many examples are done, of how many. Where the memory is not enough for a batch, it and those
+    that follow are made smaller, and `note` hears of it. Raises EmptyDataset, DataMismatch, OutOfMemory.
     """
     if len(examples) == 0:
         raise EmptyDataset
     program.set_training(False)
+    portion = Portion(min(batch_size, len(examples)), _said_of_halving, note)
     total: torch.Tensor | None = None
-    with memory_errors():
-        for start in range(0, len(examples), batch_size):
-            positions = np.arange(start, min(start + batch_size, len(examples)))
-            tally = _tally(program, examples, positions, objective, device)
-            total = tally if total is None else total + tally
-            if on_batch is not None:
-                on_batch(start + len(positions), len(examples))
+    done = 0
+
+    def next_tally() -> tuple[torch.Tensor, int]:
+        stop = min(done + portion.size, len(examples))
+        return _tally(program, examples, np.arange(done, stop), objective, device), stop
+
+    while done < len(examples):
+        tally, done = portion.fitting(next_tally)
+        total = tally if total is None else total + tally
+        if on_batch is not None:
+            on_batch(done, len(examples))
     assert total is not None
     return objective.score(total)
 
@@ -53,7 +61,12 @@ def evaluate(
 def _tally(
     program: Runnable, examples: Subset, positions: np.ndarray[Any, Any], objective: Objective, device: torch.device
 ) -> torch.Tensor:
-    inputs, target = examples.batch(positions)
-    output = objective.select(run(program, inputs, device))
-    objective.labels(output, target)
-    return objective.tally(output, target.to(device))
+    with memory_errors():
+        inputs, target = examples.batch(positions)
+        output = objective.select(run(program, inputs, device))
+        objective.labels(output, target)
+        return objective.tally(output, target.to(device))
+
+
+def _said_of_halving(before: int, after: int) -> str:
+    return f"The memory was not enough to evaluate {before} examples at once: it was done with {after}."

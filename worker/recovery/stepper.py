@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,25 +11,31 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_
 
-from secateur.errors import Diverged, JobFailed
+from secateur.errors import DataMismatch, Diverged, JobFailed
+from worker.recovery.autocast import autocast_dtype
 from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.curves import rate_at
 from worker.recovery.masters import Masters
 from worker.recovery.memory import memory_errors
 from worker.recovery.optimizer import optimizer_for, set_rate
 from worker.recovery.order import seed_of
+from worker.recovery.portion import Portion
 from worker.recovery.running import LONGEST_REASON, run
 from worker.recovery.state import TrainState, moments_of, restore_moments, restore_tensors
 
 CUDA_CHECK_STEPS = 50
 SMALLEST_LOSS_SCALE = 2.0**-10
 
+Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor]
+"""Inputs and targets, on the host."""
+
 
 class Stepper:
     """Optimizer, masters, loss scale and step count of one round; the program is trained in place.
 
-    The loss of float16 parameters is scaled so that small gradients are not lost; a step whose scaled gradients
-    overflow is left out, as in torch.amp. The learning rate's curve has `before` steps behind it when the round begins.
+    The loss of float16 parameters, or of a forward pass in float16, is scaled so that small gradients are not lost; a
+    step whose scaled gradients overflow is left out, as in torch.amp. The learning rate's curve has `before` steps
+    behind it when the round begins.
     """
 
     def __init__(self, program: Trainable, course: Course, round_index: int, steps: int, before: int = 0) -> None:
@@ -41,7 +47,10 @@ class Stepper:
         self._parameters: dict[str, torch.Tensor] = {**parameters}
         self.masters = Masters(parameters)
         self._optimizer = optimizer_for(course.spec, self.masters.weights.values())
-        scaled = any(parameter.dtype == torch.float16 for parameter in parameters.values())
+        self._cast = autocast_dtype(course.spec.precision, course.device, parameters.values(), course.note)
+        scaled = torch.float16 in {self._cast, *(parameter.dtype for parameter in parameters.values())}
+        self._portion = Portion(min(course.portion, len(course.train)), _said_of_halving, course.note)
+        self._statistics = _Statistics(program.module)
         self._scaler = GradScaler(course.device.type, enabled=scaled)
         self._loss_sum = torch.zeros((), device=course.device)
         self._loss: torch.Tensor = self._loss_sum
@@ -60,21 +69,20 @@ class Stepper:
                 guards.enter_context(guard(self._parameters, None))
             yield
 
-    def take(self, batches: Iterable[tuple[tuple[torch.Tensor, ...], torch.Tensor]], labels: int) -> None:
-        """Trains on all `batches`, given on the host, as if they were one, of which so many `labels` count.
+    def take(self, batches: Callable[[], Iterable[Batch]], labels: int) -> None:
+        """Trains on all of `batches` as if they were one, of which so many `labels` count.
 
-        Raises Diverged, on CUDA up to 50 steps late.
+        Where the memory is not enough it begins again with smaller parts of them. Raises OutOfMemory when that does
+        not help, and Diverged, on CUDA up to 50 steps late.
         """
-        device = self._course.device
-        _seed(seed_of(self._course.seed, self._round_index, self.step), device)
-        self.masters.clear_gradients()
-        losses = [loss for batch in batches if (loss := self._add_gradients(*batch, labels)) is not None]
+        self._statistics.keep()
+        losses = self._portion.fitting(lambda: self._gradients(batches(), labels))
         if losses:
             self._update()
             self._loss = torch.stack(losses).sum()
             self._loss_sum += self._loss
         self.step += 1
-        if device.type == "cpu" or self.step % CUDA_CHECK_STEPS == 0:
+        if self._course.device.type == "cpu" or self.step % CUDA_CHECK_STEPS == 0:
             self.check()
 
     def check(self) -> None:
@@ -98,8 +106,8 @@ class Stepper:
         return moments_of(self._optimizer, self.masters.weights)
 
     def facts(self) -> dict[str, Any]:
-        """Step and loss scale, as JSON."""
-        return {"step": self.step, "scaler": self._scaler.state_dict()}
+        """Step, loss scale and how much goes through the program at once, as JSON."""
+        return {"step": self.step, "scaler": self._scaler.state_dict(), "portion": self._portion.size}
 
     def inherit(self, state: TrainState) -> None:
         """Takes over the optimizer's memory from another round."""
@@ -109,9 +117,21 @@ class Stepper:
         """Goes on where `state` was taken."""
         self.inherit(state)
         restore_tensors(self.masters.copies, state.part("masters"))
-        self.step = state.facts["step"]
+        self.step, self._portion.size = state.facts["step"], state.facts["portion"]
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state.facts["scaler"])
+
+    def _gradients(self, batches: Iterable[Batch], labels: int) -> list[torch.Tensor]:
+        """The losses of all parts of a step that have labels; their gradients are where parameters are."""
+        self._statistics.put_back()
+        self.masters.clear_gradients()
+        _seed(seed_of(self._course.seed, self._round_index, self.step), self._course.device)
+        parts = (
+            (tuple(tensor[part] for tensor in inputs), target[part])
+            for inputs, target in batches
+            for part in self._portion.parts(len(target))
+        )
+        return [loss for part in parts if (loss := self._add_gradients(*part, labels)) is not None]
 
     def _add_gradients(
         self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor, labels: int
@@ -121,16 +141,31 @@ class Stepper:
         Each label weighs one in `labels`, those of the whole step, however they are spread over the batches.
         """
         objective, device = self._course.objective, self._course.device
-        output = objective.select(run(self._program, inputs, device))
-        here = objective.labels(output, target)
-        if here == 0:
-            return None
-        loss = objective.loss(output, target.to(device), self._course.spec.label_smoothing) * (here / labels)
+        with self._autocast():
+            output = objective.select(run(self._program, inputs, device))
+            here = objective.labels(output, target)
+            if here == 0:
+                return None
+            loss = objective.loss(output, target.to(device), self._course.spec.label_smoothing) * (here / labels)
         if not loss.requires_grad:
             raise JobFailed("No parameter has an influence on the scored output: there is nothing to train.")
         _differentiate(self._scaler.scale(loss))
         self.masters.take_gradients()
         return loss.detach()
+
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
+        """Raises JobFailed for what goes wrong inside only because some numbers are of half precision."""
+        try:
+            with torch.autocast(self._course.device.type, self._cast, enabled=self._cast is not None):
+                yield
+        except DataMismatch as error:
+            if self._cast is None:
+                raise
+            raise JobFailed(
+                f"The program cannot be trained with precision {self._course.spec.precision}. {error.message}",
+                remedy="Set recover.precision to full: the network was evaluated with it before.",
+            ) from error
 
     def _update(self) -> None:
         set_rate(self._optimizer, rate_at(self._course.spec, self._before + self.step, self._before + self.steps))
@@ -146,6 +181,29 @@ class Stepper:
         norm = clip_grad_norm_(self.masters.weights.values(), self._course.spec.clip_norm)
         if not self._scaler.is_enabled():  # the scaler has seen what overflowed, and leaves out the step
             self._norm_sum += norm
+
+
+class _Statistics:
+    """The buffers that a forward pass may change, as they were before the step: a pass that fails leaves traces."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._live = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        self._kept = [torch.empty_like(buffer) for buffer in self._live]
+
+    def keep(self) -> None:
+        if self._live:
+            torch._foreach_copy_(self._kept, self._live)
+
+    def put_back(self) -> None:
+        if self._live:
+            torch._foreach_copy_(self._live, self._kept)
+
+
+def _said_of_halving(before: int, after: int) -> str:
+    return (
+        f"The memory was not enough to train on {before} examples at once: batches went through the network in parts "
+        f"of at most {after}. Each step is the same as before, but for batch norm, which sees every part alone."
+    )
 
 
 def _differentiate(loss: torch.Tensor) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from secateur.errors import Diverged, EmptyDataset
 from worker.recovery.best import Best, tensors_of
@@ -14,7 +19,7 @@ from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.recovery.order import permutation
 from worker.recovery.state import TrainState, pack, restore_tensors
-from worker.recovery.stepper import Stepper
+from worker.recovery.stepper import Batch, Stepper
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,12 @@ class Moment:
 class Outcome:
     """What a round of training brought, on the validation data.
 
-    `best_epoch` is the one whose weights the program has now, 0 for those from before. `state` goes into the next
-    round: it holds the optimizer's memory, and no tensor where that is reset.
+    `epochs` were trained; `best_epoch` is the one whose weights the program has now, 0 for those from before. `state`
+    goes into the next round: it holds the optimizer's memory, and no tensor where that is reset.
     """
 
     recovered: Score
+    epochs: int
     best_epoch: int
     state: TrainState
 
@@ -60,7 +66,8 @@ def fine_tune(
 
     The best epoch has the best validation metric, then the lowest validation loss, then came first; the weights from
     before count. Parameters and buffers (the statistics of batch norm) are put back. All floating-point parameters
-    are trained, frozen or not in the upload; those without a gradient stay as they are.
+    are trained, frozen or not in the upload; those without a gradient stay as they are. With `patience` it ends as soon
+    as so many epochs in a row were no better than the best, be that the weights from before.
 
     `before` says how many epochs of the learning rate's curve are behind the first one: none of a whole training.
     `pruned` is the score of the weights from before; without it they are evaluated first. `state` from the same round
@@ -123,7 +130,7 @@ class _Round:
     def train(
         self, on_step: Callable[[Moment], None] | None, on_epoch: Callable[[Moment, Score], None] | None
     ) -> Outcome:
-        while self.scored < self.epochs:
+        while self.scored < self.epochs and not self._stalled():
             self._train_epoch(on_step)
             score = self._evaluate()
             if not math.isfinite(score.loss):
@@ -136,7 +143,12 @@ class _Round:
         self.program.set_training(False)
         moments = {} if self.course.spec.reset_optimizer else self.stepper.moments()
         left = TrainState(pack(optimizer=moments), {"round": self.round_index})
-        return Outcome(self.best.score, self.best.epoch, left)
+        return Outcome(self.best.score, self.scored, self.best.epoch, left)
+
+    def _stalled(self) -> bool:
+        """Whether patience is at its end: it follows from what is kept anyway."""
+        patience = self.course.spec.patience
+        return patience is not None and self.scored - self.best.epoch >= patience
 
     def _train_epoch(self, on_step: Callable[[Moment], None] | None) -> None:
         train, steps = self.course.train, self.course.steps()
@@ -147,14 +159,21 @@ class _Round:
             group = [order[part] for part in self.course.group(step)]
             targets = [train.targets(part) for part in group]
             labels = sum(map(self.course.objective.counted, targets))
-            self.stepper.take(zip(map(train.inputs, group), targets, strict=True), labels)
+            self.stepper.take(partial(self._batches, group, targets), labels)
             if on_step is not None:
                 on_step(self._moment(epoch))
         self.stepper.check()
 
+    def _batches(self, group: list[NDArray[np.int64]], targets: list[torch.Tensor]) -> Iterator[Batch]:
+        """The batches of a step, each read when it is wanted."""
+        for rows, target in zip(group, targets, strict=True):
+            yield self.course.train.inputs(rows), target
+
     def _evaluate(self) -> Score:
         course = self.course
-        return evaluate(self.program, course.validation, course.objective, course.spec.batch_size, course.device)
+        return evaluate(
+            self.program, course.validation, course.objective, course.portion, course.device, note=course.note
+        )
 
     def _moment(self, epoch: int) -> Moment:
         stepper = self.stepper
