@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TypeVar
@@ -50,6 +49,5 @@ class Portion:
     def _halve(self) -> None:
         before, self.size = self.size, self.size // 2
         self._note(self._when_halved(before, self.size))
-        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

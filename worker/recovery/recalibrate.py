@@ -15,6 +15,7 @@ import torch
 
 from secateur.errors import OutOfMemory
 from worker.recovery.best import better
+from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.recovery.portion import Note, silent
 from worker.recovery.running import run
@@ -49,7 +50,8 @@ def recalibrate(
             return before, None
         old = {name: tensor.clone() for name, tensor in statistics.items()}
         try:
-            new = _averages(program, batches, device, statistics)
+            with memory_errors():
+                new = _averages(program, batches, device, statistics)
         except OutOfMemory:
             restore_tensors(statistics, old)
             note("The statistics of batch norm were not taken anew: there was not enough memory.")

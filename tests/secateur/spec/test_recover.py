@@ -25,6 +25,7 @@ def test_nothing_is_added_to_the_plain_loop_unasked() -> None:
     spec = FineTune(learning_rate=0.01)
     assert (spec.curve, spec.warmup_steps, spec.accumulate) == ("cosine", 0, 1)
     assert (spec.clip_norm, spec.label_smoothing) == (None, 0.0)
+    assert (spec.patience, spec.precision, spec.recalibration_batches) == (None, "full", 0)
 
 
 @given(
@@ -33,6 +34,9 @@ def test_nothing_is_added_to_the_plain_loop_unasked() -> None:
     accumulate=st.integers(1, 1024),
     clip_norm=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
     label_smoothing=st.floats(0, 1, exclude_max=True),
+    patience=st.none() | st.integers(1, 10_000),
+    precision=st.sampled_from(["full", "bf16", "fp16"]),
+    recalibration_batches=st.integers(0, 10_000),
 )
 def test_json_there_and_back(**fields: Any) -> None:
     recover = RECOVER.validate_python(tuning(**fields))
@@ -52,6 +56,9 @@ def test_json_there_and_back(**fields: Any) -> None:
         ({"clip_norm": float("inf")}, "recover.clip_norm", "finite"),
         ({"clip_norm": float("nan")}, "recover.clip_norm", "finite"),
         ({"label_smoothing": 1}, "recover.label_smoothing", "less than 1"),
+        ({"patience": 0}, "recover.patience", "greater than or equal to 1"),
+        ({"precision": "fp32"}, "recover.precision", "'bf16'"),
+        ({"recalibration_batches": -1}, "recover.recalibration_batches", "greater than or equal to 0"),
         ({"label_smoothing": -0.1}, "recover.label_smoothing", "greater than or equal to 0"),
     ],
 )
@@ -70,3 +77,17 @@ def test_a_regression_has_no_labels_to_smooth() -> None:
     assert "leave it at 0" in told
     for fields in ({"recover": tuning(), **regression}, {"recover": tuning(label_smoothing=0.1)}):
         assert JobSpec.model_validate({**SPEC, **fields}).recover.kind == "fine_tune"
+
+
+def test_fp16_is_not_for_a_job_that_insists_on_the_cpu() -> None:
+    ((where, told),) = problems(recover=tuning(precision="fp16"), device="cpu")
+    assert where == "device"
+    assert "bf16" in told
+    for device, precision in (("auto", "fp16"), ("cuda", "fp16"), ("cpu", "bf16")):
+        JobSpec.model_validate({**SPEC, "recover": tuning(precision=precision), "device": device})
+
+
+def test_without_training_batch_norm_alone_can_be_recalibrated() -> None:
+    assert RECOVER.validate_python({"kind": "none", "recalibration_batches": 16}).recalibration_batches == 16
+    ((where, _),) = problems(recover={"kind": "none", "patience": 1})
+    assert where == "recover.patience"
