@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.worker.jobs import checkpoints, digests, export, order, run
-from tests.worker.networks import CASES
+from tests.worker.networks import CASES, CLASSES, Case, images, labels
 from worker.program.reader import read
 
 pytestmark = [
@@ -78,3 +80,69 @@ def test_a_program_moves_there_and_back(tmp_path: Path) -> None:
     program.to("cpu")
     assert torch.allclose(found.cpu(), expected, atol=1e-4)
     assert torch.equal(program(*inputs), expected)
+
+
+DIGITS = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 8, "epochs_per_round": 1, "epochs": 2}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_multiplies_in_it_and_a_resumed_job_writes_the_same_bytes(
+    tmp_path: Path, precision: str
+) -> None:
+    torch.manual_seed(0)
+    case, spec = CASES["flatten, fixed batch"](), {"recover": DIGITS | {"precision": precision}}
+    whole = order(tmp_path, case, spec=spec, device="cuda:0", checkpoint_every_s=1e-6)
+    with Products() as products:
+        kept = checkpoints(whole, tmp_path)
+    assert {"bf16": torch.bfloat16, "fp16": torch.float16}[precision] in products.dtypes
+    for path, digest in kept[1::3]:
+        changes = {"checkpoint": str(path), "checkpoint_sha256": digest, "attempt": 2, "device": "cuda:0"}
+        resumed = order(tmp_path, case, spec=spec, **changes)
+        report = run(resumed).report
+        assert digests(resumed) == digests(whole)
+        assert not any("full precision" in note for note in report.notes)
+
+
+class Products(TorchDispatchMode):
+    """Which dtypes convolutions give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operator(*args, **(kwargs or {}))
+        if operator._schema.name == "aten::convolution":
+            self.dtypes.add(result.dtype)
+        return result
+
+
+class Wide(torch.nn.Module):
+    """Needs 64 MB an example while it is trained, and next to nothing for its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = torch.nn.Conv2d(1, 64, 3, padding=1), torch.nn.Linear(64, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wide = torch.nn.functional.interpolate(x, size=(256, 256))
+        return self.fc(torch.relu(self.conv(wide)).mean((2, 3)))
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_job_goes_on(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = images(1, 6, 6)
+    case = Case(Wide().eval(), (x[:2],), {"x": x, "target": labels()})
+    spec = {"recover": DIGITS | {"batch_size": 18}, "finalize": {"latency": None}}
+    roomy = order(tmp_path, case, spec=spec, device="cuda:0")
+    expected = run(roomy).report
+    torch.cuda.empty_cache()
+    room_bytes = torch.cuda.memory_reserved() + (400 << 20)
+    torch.cuda.set_per_process_memory_fraction(room_bytes / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        report = run(order(tmp_path, case, spec=spec, device="cuda:0")).report
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any("parts of at most" in note for note in report.notes)
+    assert not any("parts of at most" in note for note in expected.notes)
+    assert report.metric.recovered == pytest.approx(expected.metric.recovered, abs=0.15)

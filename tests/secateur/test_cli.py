@@ -51,6 +51,9 @@ def sources(files: tuple[Path, Path]) -> tuple[str, ...]:
         ((*FULL, "--override", "=0.5"), "PATTERN=AMOUNT"),
         ((*FULL, "--override", "fc=2"), "override"),
         ((*FULL, "--scope", "everything"), "everything"),
+        ((*FULL, "--precision", "fp16", "--device", "cpu"), "needs a CUDA device"),
+        ((*FULL, "--curve", "one_cycle", "--warmup-steps", "9"), "warms up by itself"),
+        ((*FULL, "--patience", "0"), "recover.patience"),
         ((*FULL, "--test", "nowhere.npz"), "nowhere.npz"),
         ((*FULL, "--validation", "nowhere.npz"), "nowhere.npz"),
         ((*FULL, "--validation", "1.5"), "validation"),
@@ -125,6 +128,15 @@ def test_options_alone(tmp_path: Path) -> None:
         "recover": {"kind": "fine_tune", "learning_rate": 0.01, "optimizer": {"kind": "adamw"}},
         "seed": 0,
     }
+
+
+def test_everything_about_training_has_an_option(tmp_path: Path) -> None:
+    training: dict[str, Any] = {
+        "curve": "step", "warmup_steps": 9, "accumulate": 2, "clip_norm": 0.5, "label_smoothing": 0.1, "patience": 3,
+        "precision": "bf16", "recalibration_batches": 16,
+    }  # fmt: skip
+    spec = drafted(tmp_path, None, sparsity=0.8, lr=0.01, **training)
+    assert spec["recover"] == {"kind": "fine_tune", "learning_rate": 0.01, **training}
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:

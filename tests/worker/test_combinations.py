@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import combinations, product
+from itertools import combinations, cycle, product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,7 +22,7 @@ from secateur.spec.importance import UnitImportance, WeightImportance
 from secateur.spec.recover import Recover
 from secateur.spec.schedule import Iterative
 from secateur.spec.structured import Granularity, PruneUnits, StructuredTarget
-from secateur.spec.training import Optimizer
+from secateur.spec.training import Optimizer, Training
 from secateur.spec.weights import PruneWeights
 from tests.worker.jobs import order, run
 from tests.worker.networks import CLASSES, Case, images, labels
@@ -73,6 +73,8 @@ UNITS = {
     "target": kinds(StructuredTarget),
     **COMMON,
 }
+TRAINING = {field: literals(Training, field) for field in ("curve", "precision")}
+"""What does not care how anything is pruned: each pair of these runs in some job, not with all that the others are."""
 
 
 TUNED = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 12, "epochs_per_round": 1, "epochs": 1}
@@ -99,12 +101,19 @@ def covering(fields: Mapping[str, Sequence[str]]) -> list[Choice]:
     return chosen
 
 
+def trained(choices: Sequence[Choice]) -> list[Choice]:
+    """The same, with the values of TRAINING dealt out among them."""
+    dealt = cycle(dict(zip(TRAINING, values, strict=True)) for values in product(*TRAINING.values()))
+    return [{**choice, **training} for choice, training in zip(choices, dealt, strict=False)]
+
+
 def spec(choice: Choice) -> dict[str, Any]:
     """The fields of a job."""
     schedule = {"kind": "one_shot"} if choice["schedule"] == "one_shot" else {"kind": "iterative", "rounds": 2}
     if choice["schedule"] != "one_shot":
         schedule["curve"] = choice["schedule"]
-    recover = choice["recover"]
+    recover = RECOVER[choice["recover"]]
+    training = {} if recover["kind"] == "none" else {field: choice[field] for field in TRAINING}
     return {
         "prune": {
             "granularity": choice["granularity"],
@@ -113,7 +122,7 @@ def spec(choice: Choice) -> dict[str, Any]:
             "target": {"kind": choice.get("target", "sparsity"), "amount": 0.2},
             "schedule": schedule,
         },
-        "recover": RECOVER[recover],
+        "recover": recover | training,
         "finalize": {"artifacts": ["pt2", "safetensors"], "latency": None},
     }
 
@@ -143,7 +152,7 @@ def titled(choice: Choice) -> str:
     return " ".join(choice.values())
 
 
-@pytest.mark.parametrize("choice", covering(WEIGHTS), ids=titled)
+@pytest.mark.parametrize("choice", trained(covering(WEIGHTS)), ids=titled)
 def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
     wanted = order(files, case(), spec=spec(choice))
     report = run(wanted).report
@@ -151,7 +160,7 @@ def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
     assert_runs(Path(wanted.folder) / "model.pt2")
 
 
-@pytest.mark.parametrize("choice", covering(UNITS), ids=titled)
+@pytest.mark.parametrize("choice", trained(covering(UNITS)), ids=titled)
 def test_units(choice: Choice, files: Path, known: ModelInspection) -> None:
     wanted = order(files, case(), spec=spec(choice))
     report = run(wanted).report

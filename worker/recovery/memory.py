@@ -9,7 +9,8 @@ import torch
 
 from secateur.errors import OutOfMemory
 
-CPU_ALLOCATOR = "DefaultCPUAllocator"
+ALLOCATORS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What those who have no error of their own for it say."""
 
 
 @contextmanager
@@ -20,6 +21,6 @@ def memory_errors() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory from error
     except RuntimeError as error:
-        if CPU_ALLOCATOR in str(error):
+        if any(allocator in str(error) for allocator in ALLOCATORS):
             raise OutOfMemory from error
         raise

@@ -113,3 +113,12 @@ def test_memory_errors_keep_their_code() -> None:
 
     with pytest.raises(OutOfMemory):
         run(greedy, [torch.zeros(1)], CPU)
+
+
+@pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
+def test_libraries_of_cuda_say_it_in_their_own_way(library: str) -> None:
+    def failing(*inputs: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(f"CUDA error: {library}_STATUS_ALLOC_FAILED when calling `create(handle)`")
+
+    with pytest.raises(OutOfMemory):
+        run(failing, [torch.zeros(1)], CPU)
