@@ -11,7 +11,7 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad_norm_
 
-from secateur.errors import DataMismatch, Diverged, JobFailed
+from secateur.errors import DataMismatch, Diverged, JobFailed, OutOfMemory
 from worker.recovery.autocast import autocast_dtype
 from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.curves import rate_at
@@ -123,7 +123,6 @@ class Stepper:
 
     def _gradients(self, batches: Iterable[Batch], labels: int) -> list[torch.Tensor]:
         """The losses of all parts of a step that have labels; their gradients are where parameters are."""
-        self._statistics.put_back()
         self.masters.clear_gradients()
         _seed(seed_of(self._course.seed, self._round_index, self.step), self._course.device)
         parts = (
@@ -131,7 +130,11 @@ class Stepper:
             for inputs, target in batches
             for part in self._portion.parts(len(target))
         )
-        return [loss for part in parts if (loss := self._add_gradients(*part, labels)) is not None]
+        try:
+            return [loss for part in parts if (loss := self._add_gradients(*part, labels)) is not None]
+        except OutOfMemory:
+            self._statistics.put_back()
+            raise
 
     def _add_gradients(
         self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor, labels: int
