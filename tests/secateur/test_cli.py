@@ -275,6 +275,14 @@ def drawn(report: Report, width: int = 120) -> str:
     return out.getvalue()
 
 
+def test_a_round_that_ended_early_says_so() -> None:
+    (only,) = REPORT.rounds
+    early = only.model_copy(update={"epochs": 3, "stopped_early": True})
+    text = drawn(REPORT.model_copy(update={"rounds": (only, early)}))
+    assert "3 (stopped)" in text
+    assert f"{only.epochs} (stopped)" not in text
+
+
 def test_the_table_holds_what_the_report_says() -> None:
     text = " ".join(drawn(REPORT).split())
     for shown in (
