@@ -93,6 +93,20 @@ class LotteryTicket(Rewinding):
             raise ValueError("the weights go back to earlier values, so reset_optimizer cannot be false")
         return self
 
+    @model_validator(mode="after")
+    def _on_equal_terms(self) -> Self:
+        if self.patience is not None:
+            raise ValueError(
+                "a ticket, the dense network and the controls are compared after as many steps, so none of them may "
+                "end early: leave out patience"
+            )
+        if self.recalibration_batches > 0 and self.controls != "none":
+            raise ValueError(
+                "the controls get no new statistics for batch norm, so the ticket must not either: set "
+                "recalibration_batches to 0, or controls to none"
+            )
+        return self
+
     @property
     def rate(self) -> float:
         """The learning rate that `curve` takes its share of."""

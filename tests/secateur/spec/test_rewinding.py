@@ -21,6 +21,8 @@ def ticket(**fields: Any) -> dict[str, Any]:
         (ticket(epochs=5, rewind_epoch=5), "leaves nothing to train of 5 epochs"),
         (ticket(initial=new_id("mdl"), rewind_epoch=1), "set rewind_epoch to 0"),
         (ticket(reset_optimizer=False), "reset_optimizer cannot be false"),
+        (ticket(patience=3), "leave out patience"),
+        (ticket(recalibration_batches=8, controls="last_round"), "recalibration_batches to 0"),
         ({"kind": "learning_rate_rewind", "original_learning_rate": 0.1, "epochs": 1, "rewind_epoch": 1}, "below"),
     ],
 )
