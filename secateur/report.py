@@ -11,6 +11,8 @@ from secateur.record import Record
 from secateur.spec import JobSpec
 from secateur.units import FrozenNode, UnitKind
 
+MetricName = Literal["accuracy", "rmse"]
+
 ZEROS_NOTE = (
     "Zeros in a dense file save neither memory nor time: the tensors keep their shape, and kernels still multiply by "
     "them. They shrink the file only when it is compressed (gzip_bytes); a faster network needs whole channels, "
@@ -30,7 +32,7 @@ def finite(value: float) -> float | None:
 class Metric(Record):
     """The task's metric at the four moments that matter."""
 
-    name: Literal["accuracy", "rmse"]
+    name: MetricName
     on: Literal["test", "validation"]
     higher_is_better: bool
     initial: float | None = Field(

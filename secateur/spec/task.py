@@ -8,6 +8,9 @@ from pydantic import Field
 
 from secateur.record import Record
 
+IGNORED_LABEL = -100
+"""A label that is not scored, as in torch."""
+
 Output = Annotated[
     int | str | None,
     Field(description="Index or key of the output that is scored; needed only where the program has several."),

@@ -11,8 +11,8 @@ import torch
 
 from secateur.errors import BadDataset, EmptyDataset
 from secateur.inspection import ArrayInfo, DatasetInspection
+from secateur.spec.task import IGNORED_LABEL
 from worker.recovery.columns import Column, ColumnFile
-from worker.recovery.objective import IGNORED_LABEL
 
 
 def inspect(path: Path, written_as: Literal["safetensors", "npz"] = "safetensors") -> DatasetInspection:
