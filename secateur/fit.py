@@ -5,7 +5,7 @@ Needs neither torch nor the files, so the door can say everything that is wrong 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from secateur.errors import (
@@ -16,20 +16,19 @@ from secateur.errors import (
     NothingPrunable,
     TargetUnreachable,
 )
+from secateur.findings import FLOATS, INTEGERS, listed, mismatch, missing, problem, same_sizes, written
 from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, TensorInfo
 from secateur.kinship import same_network
+from secateur.pictures import input_of, shape_after
 from secateur.prunable import escaped, prunable
 from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
 from secateur.spec.finalize import Latency
 from secateur.spec.task import Classification
+from secateur.spec.transforms import HorizontalFlip, Normalize, RandomCrop, Transform
 
-FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
 FINDINGS_SHOWN = 200
-NAMES_SHOWN = 8
-NAME_SHOWN = 100
 INDEXES = frozenset({"int32", "int64"})
 
 LEAVES = {
@@ -68,6 +67,7 @@ def findings(
     found = chain(
         _mapping(spec.data, model),
         _output(spec, model),
+        _transforms(spec, model),
         (finding for pointer, name in roles for finding in _dataset(pointer, spec, model, datasets[name])),
         _split(spec.data, datasets),
         prunable(spec.prune, model),
@@ -91,25 +91,63 @@ def _mapping(data: Data, model: ModelInspection) -> Iterator[Finding]:
     names = [wanted.name for wanted in model.inputs]
     for name in data.inputs:
         if name not in names:
-            message = f"The model has no input {name!r}; it has {_listed(names)}."
-            yield _finding(DataMismatch.code, f"/data/inputs/{escaped(name)}", message)
+            message = f"The model has no input {name!r}; it has {listed(names)}."
+            yield problem(DataMismatch.code, f"/data/inputs/{escaped(name)}", message)
 
 
 def _output(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
     names = [output.name for output in model.outputs]
     output = _scored(spec, model)
     if output is None and spec.task.output is None:
-        message = f"The model has {len(names)} outputs; name the one that is scored: {_listed(names)}."
-        yield _finding(DataMismatch.code, "/task/output", message)
+        message = f"The model has {len(names)} outputs; name the one that is scored: {listed(names)}."
+        yield problem(DataMismatch.code, "/task/output", message)
     elif output is None:
-        message = f"The model has no output {spec.task.output!r}; it has {_listed(names)}."
-        yield _finding(DataMismatch.code, "/task/output", message)
+        message = f"The model has no output {spec.task.output!r}; it has {listed(names)}."
+        yield problem(DataMismatch.code, "/task/output", message)
     elif output.dtype not in FLOATS:
         message = f"Output {output.name!r} is {output.dtype}; only floating-point outputs can be scored."
-        yield _finding(DataMismatch.code, "/task/output", message)
+        yield problem(DataMismatch.code, "/task/output", message)
     elif isinstance(spec.task, Classification) and len(output.shape) < 2:
-        message = f"Output {output.name!r} has the shape {_shape(output.shape)}; (examples, classes, ...) is expected."
-        yield _finding(DataMismatch.code, "/task", message)
+        message = f"Output {output.name!r} has the shape {written(output.shape)}; (examples, classes, ...) is expected."
+        yield problem(DataMismatch.code, "/task", message)
+
+
+def _transforms(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
+    """Transforms that are for no input, or for another one."""
+    for at, transform in enumerate(spec.data.transforms):
+        pointer = f"/data/transforms/{at}"
+        try:
+            wanted = input_of(transform, model.inputs)
+        except DataMismatch as error:
+            yield problem(DataMismatch.code, f"{pointer}/input", str(error))
+            continue
+        if isinstance(transform, Normalize) and wanted.shape[1] not in (len(transform.mean), str(wanted.shape[1])):
+            message = f"There are {len(transform.mean)} means; input {wanted.name!r} has {wanted.shape[1]} channels."
+            yield problem(DataMismatch.code, f"{pointer}/mean", message)
+        if isinstance(transform, RandomCrop | HorizontalFlip) and _is_map(_scored(spec, model)):
+            message = f"{transform.kind} moves the pictures and not their targets, which have places too: leave it out."
+            yield problem(InvalidSpec.code, pointer, message)
+
+
+def _is_map(output: TensorInfo | None) -> bool:
+    """Whether an output has places besides classes, as pictures have."""
+    return output is not None and len(output.shape) > 2
+
+
+def _transformed(array: ArrayInfo, wanted: TensorInfo, data: Data, model: ModelInspection) -> ArrayInfo:
+    """The array as the program sees it. Raises DataMismatch where a transform cannot be done."""
+    shape = array.shape
+    for transform in data.transforms:
+        if _is_for(transform, wanted, model):
+            shape = shape_after(transform, shape)
+    return array.model_copy(update={"shape": shape})
+
+
+def _is_for(transform: Transform, wanted: TensorInfo, model: ModelInspection) -> bool:
+    try:
+        return input_of(transform, model.inputs) == wanted
+    except DataMismatch:
+        return False  # told once, of the transform
 
 
 def _scored(spec: JobSpec, model: ModelInspection) -> TensorInfo | None:
@@ -130,13 +168,18 @@ def _dataset(pointer: str, spec: JobSpec, model: ModelInspection, dataset: Datas
     for wanted in model.inputs:
         name = spec.data.inputs.get(wanted.name, wanted.name)
         if name not in arrays:
-            yield _missing(pointer, name, f"input {wanted.name!r}", arrays, hint="map it with data.inputs")
+            yield missing(pointer, name, f"input {wanted.name!r}", arrays, hint="map it with data.inputs")
             continue
         used[name] = arrays[name]
-        yield from _input(pointer, arrays[name], wanted, sizes)
+        try:
+            seen = _transformed(arrays[name], wanted, spec.data, model)
+        except DataMismatch as error:
+            yield problem(DataMismatch.code, pointer, str(error))
+            continue
+        yield from _input(pointer, seen, wanted, sizes)
     target = spec.data.target
     if target not in arrays:
-        yield _missing(pointer, target, "the labels", arrays, hint="name the array in data.target")
+        yield missing(pointer, target, "the labels", arrays, hint="name the array in data.target")
     else:
         used[target] = arrays[target]
         if output := _scored(spec, model):
@@ -147,20 +190,20 @@ def _dataset(pointer: str, spec: JobSpec, model: ModelInspection, dataset: Datas
 
 
 def _input(pointer: str, array: ArrayInfo, wanted: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
-    if not _same_sizes(array.shape, wanted.shape, sizes):
-        yield _mismatch(
-            pointer, array, f"has the shape {_shape(array.shape)}", wanted, _shape(("examples", *wanted.shape[1:]))
+    if not same_sizes(array.shape, wanted.shape, sizes):
+        yield mismatch(
+            pointer, array, f"has the shape {written(array.shape)}", wanted, written(("examples", *wanted.shape[1:]))
         )
     else:
         yield from _ranges(pointer, array, wanted)
     accepted = _accepted(wanted.dtype)
     if array.dtype not in accepted:
-        yield _mismatch(pointer, array, f"is {array.dtype}", wanted, " or ".join(sorted(accepted)))
+        yield mismatch(pointer, array, f"is {array.dtype}", wanted, " or ".join(sorted(accepted)))
     below, smallest, largest = wanted.below, array.minimum, array.maximum
     if below is None or smallest is None or largest is None:
         return
     if smallest < 0 or largest >= below:
-        yield _mismatch(
+        yield mismatch(
             pointer, array, f"holds indices from {smallest:.0f} to {largest:.0f}", wanted, f"0 to {below - 1}"
         )
 
@@ -172,7 +215,7 @@ def _ranges(pointer: str, array: ArrayInfo, wanted: TensorInfo) -> Iterator[Find
         if axis > 0 and (size < smallest or (largest is not None and size > largest)):
             found = f"has the size {size} along axis {axis}"
             expected = f"{smallest} to {largest}" if largest is not None else f"{smallest} or more"
-            yield _mismatch(pointer, array, found, wanted, f"{expected} ({name})")
+            yield mismatch(pointer, array, found, wanted, f"{expected} ({name})")
 
 
 def _accepted(dtype: str) -> frozenset[str]:
@@ -182,25 +225,17 @@ def _accepted(dtype: str) -> frozenset[str]:
     return INDEXES if dtype in INDEXES else frozenset({dtype})
 
 
-def _same_sizes(found: Sequence[int | str], expected: Sequence[int | str], sizes: dict[str, int | str]) -> bool:
-    """Whether the axes after the first agree; an equal name stands for an equal size wherever it is."""
-    if len(found) != len(expected):
-        return False
-    pairs = zip(found[1:], expected[1:], strict=True)
-    return all(size == (sizes.setdefault(name, size) if isinstance(name, str) else name) for size, name in pairs)
-
-
 def _labels(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
     """Labels of a classification: integers (N, ...) for an output (N, classes, ...), each below `classes`."""
     if array.dtype not in INTEGERS:
-        yield _mismatch(pointer, array, f"is {array.dtype}", output, "integer labels")
+        yield mismatch(pointer, array, f"is {array.dtype}", output, "integer labels")
         return
     expected = (*output.shape[:1], *output.shape[2:])
-    if len(output.shape) >= 2 and not _same_sizes(array.shape, expected, sizes):
-        found = f"has the shape {_shape(array.shape)}"
-        yield _mismatch(pointer, array, found, output, _shape(("examples", *expected[1:])))
+    if len(output.shape) >= 2 and not same_sizes(array.shape, expected, sizes):
+        found = f"has the shape {written(array.shape)}"
+        yield mismatch(pointer, array, found, output, written(("examples", *expected[1:])))
     if array.minimum is None or array.maximum is None:
-        yield _finding(DataMismatch.code, pointer, f"Array {array.name!r} has no label to score: all are -100.")
+        yield problem(DataMismatch.code, pointer, f"Array {array.name!r} has no label to score: all are -100.")
         return
     classes = output.shape[1] if len(output.shape) >= 2 else None
     if array.minimum < 0 or (isinstance(classes, int) and array.maximum >= classes):
@@ -209,31 +244,31 @@ def _labels(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str,
             f"output {output.name!r} of the model has {classes} classes, so 0 to "
             f"{classes - 1 if isinstance(classes, int) else 'one less'} is expected (or -100 for what is not scored)."
         )
-        yield _finding(LabelsOutOfRange.code, pointer, message)
+        yield problem(LabelsOutOfRange.code, pointer, message)
 
 
 def _targets(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
     """Targets of a regression: floats of the output's shape; a last axis of 1 may be left out or added."""
     if array.dtype not in FLOATS:
-        yield _mismatch(pointer, array, f"is {array.dtype}", output, "floating-point targets")
-    if not _same_sizes(_less_one(array.shape), _less_one(output.shape), sizes):
-        found = f"has the shape {_shape(array.shape)}"
-        yield _mismatch(pointer, array, found, output, _shape(("examples", *output.shape[1:])))
+        yield mismatch(pointer, array, f"is {array.dtype}", output, "floating-point targets")
+    if not same_sizes(_less_one(array.shape), _less_one(output.shape), sizes):
+        found = f"has the shape {written(array.shape)}"
+        yield mismatch(pointer, array, found, output, written(("examples", *output.shape[1:])))
 
 
 def _values(pointer: str, array: ArrayInfo, examples: int) -> Iterator[Finding]:
     if not array.finite:
         message = f"Array {array.name!r} holds values that are not finite (NaN or infinity)."
-        yield _finding(DataMismatch.code, pointer, message)
+        yield problem(DataMismatch.code, pointer, message)
     if array.shape[:1] != (examples,):
-        message = f"Array {array.name!r} has the shape {_shape(array.shape)}; {examples} examples are expected."
-        yield _finding(DataMismatch.code, pointer, message)
+        message = f"Array {array.name!r} has the shape {written(array.shape)}; {examples} examples are expected."
+        yield problem(DataMismatch.code, pointer, message)
 
 
 def _split(data: Data, datasets: Datasets) -> Iterator[Finding]:
     if isinstance(data.validation, float) and datasets[data.train].examples < 2:
         message = "The training data has 1 example; at least 2 are needed to set one aside for validation."
-        yield _finding(DataMismatch.code, "/data/validation", message)
+        yield problem(DataMismatch.code, "/data/validation", message)
 
 
 def _latency(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
@@ -246,33 +281,8 @@ def _latency(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
             message = (
                 f"The model takes {batch.minimum} to {batch.maximum or 'any number of'} examples at once, not {size}."
             )
-            yield _finding(InvalidSpec.code, f"/finalize/latency/batch_sizes/{at}", message)
-
-
-def _finding(code: str, pointer: str, message: str) -> Finding:
-    return Finding(code=code, pointer=pointer, message=message)
-
-
-def _missing(pointer: str, name: str, purpose: str, arrays: Iterable[str], hint: str) -> Finding:
-    message = f"The data set has no array {name!r} for {purpose}; it has {_listed(arrays)}. Add it, or {hint}."
-    return _finding(DataMismatch.code, pointer, message)
-
-
-def _mismatch(pointer: str, array: ArrayInfo, found: str, tensor: TensorInfo, expected: str) -> Finding:
-    message = f"Array {array.name!r} {found}; {expected} is expected for {tensor.name!r} of the model."
-    return _finding(DataMismatch.code, pointer, message)
+            yield problem(InvalidSpec.code, f"/finalize/latency/batch_sizes/{at}", message)
 
 
 def _less_one(shape: Sequence[int | str]) -> tuple[int | str, ...]:
     return tuple(shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else tuple(shape)
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Some of the names: they come from an upload, which may hold any number of any length."""
-    known = list(names)
-    shown = ", ".join(repr(name[:NAME_SHOWN]) for name in known[:NAMES_SHOWN])
-    return f"{shown}, ... ({len(known)} in all)" if len(known) > NAMES_SHOWN else shown
-
-
-def _shape(sizes: Iterable[int | str]) -> str:
-    return f"({', '.join(str(size) for size in sizes)})"

@@ -96,4 +96,4 @@ def _parts(order: JobOrder, inspection: ModelInspection) -> tuple[Subset, Subset
 
 def _open(order: JobOrder, dataset: str, inspection: ModelInspection) -> Dataset:
     data = order.spec.data
-    return Dataset.open(Path(order.data[dataset]), data.inputs, data.target, inspection.inputs)
+    return Dataset.open(Path(order.data[dataset]), data.inputs, data.target, inspection.inputs, data.transforms)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from secateur.ids import DatasetId
 from secateur.record import Record
+from secateur.spec.transforms import Transform
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
@@ -27,3 +28,8 @@ class Data(Record):
         default_factory=dict, description="Input of the program -> array of the data set, where the two names differ."
     )
     target: str = Field(default="target", description="The array that holds the labels.")
+    transforms: tuple[Transform, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Done to pictures in this order, after the division of bytes by 255. Random ones only in training.",
+    )

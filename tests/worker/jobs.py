@@ -29,7 +29,7 @@ def export(case: Case, path: Path) -> None:
 
 
 def order(folder: Path, case: Case, **changes: Any) -> JobOrder:
-    """An order over files that are written into `folder`."""
+    """An order over files that are written into `folder`; `of_data` are more fields of the spec's data."""
     model, train = folder / "upload.pt2", folder / "train.safetensors"
     if not model.exists():
         export(case, model)
@@ -37,7 +37,7 @@ def order(folder: Path, case: Case, **changes: Any) -> JobOrder:
     data, dataset = new_id("dst"), str(train)
     spec = {
         "model": new_id("mdl"),
-        "data": {"train": data, "test": data, "validation": 0.25},
+        "data": {"train": data, "test": data, "validation": 0.25, **changes.pop("of_data", {})},
         "task": {"kind": "classification", "output": case.output},
         "prune": {
             "target": {"kind": "sparsity", "amount": 0.6},

@@ -23,6 +23,7 @@ from secateur.spec.recover import Recover
 from secateur.spec.schedule import Iterative
 from secateur.spec.structured import Granularity, PruneUnits, StructuredTarget
 from secateur.spec.training import Optimizer, Training
+from secateur.spec.transforms import Transform
 from secateur.spec.weights import PruneWeights
 from tests.worker.jobs import order, run
 from tests.worker.networks import CLASSES, Case, images, labels
@@ -60,8 +61,15 @@ COMMON = {
     "schedule": ["one_shot", *literals(Iterative, "curve")],
     "recover": [*(kind for kind in kinds(Recover) if kind != "fine_tune"), *kinds(Optimizer)],
 }
+TRANSFORMS: dict[str, dict[str, Any]] = {
+    "normalize": {"mean": [0.1], "std": [0.5]},
+    "resize": {"size": [8, 8]},
+    "random_crop": {"padding": 1},
+    "horizontal_flip": {},
+}
 WEIGHTS = {
     "granularity": ["weight"],
+    "transform": kinds(Transform),
     "importance": kinds(WeightImportance),
     "scope": literals(PruneWeights, "scope"),
     **COMMON,
@@ -154,7 +162,8 @@ def titled(choice: Choice) -> str:
 
 @pytest.mark.parametrize("choice", trained(covering(WEIGHTS)), ids=titled)
 def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
-    wanted = order(files, case(), spec=spec(choice))
+    transform = {"kind": choice["transform"], **TRANSFORMS[choice["transform"]]}
+    wanted = order(files, case(), spec=spec(choice), of_data={"transforms": [transform]})
     report = run(wanted).report
     assert report.sparsity.zeros == foreseen(wanted.spec, known).zeros
     assert_runs(Path(wanted.folder) / "model.pt2")

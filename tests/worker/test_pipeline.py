@@ -164,6 +164,28 @@ def test_a_job_with_steps_of_several_batches_resumes_between_them(
         assert digests(resumed) == digests(whole)
 
 
+def test_a_job_with_random_transforms_resumes_between_steps_and_between_rounds(plain: Case, tmp_path: Path) -> None:
+    transforms = [
+        {"kind": "resize", "size": [7, 7]},
+        {"kind": "random_crop", "size": [6, 6], "padding": 1},
+        {"kind": "horizontal_flip"},
+        {"kind": "normalize", "mean": [0.2], "std": [0.5]},
+    ]
+    recovery = {"kind": "fine_tune", "learning_rate": 0.01, "epochs_per_round": 1, "epochs": 2, "batch_size": 8}
+    asked = {"spec": {"recover": recovery}, "of_data": {"transforms": transforms}}
+    whole = order(tmp_path, plain, **asked, checkpoint_every_s=1e-6)
+
+    kept = checkpoints(whole, tmp_path)
+
+    for path, digest in kept[1::3]:
+        resumed = order(tmp_path, plain, **asked, checkpoint=str(path), checkpoint_sha256=digest, attempt=2)
+        run(resumed)
+        assert digests(resumed) == digests(whole)
+    unflipped = order(tmp_path, plain, spec=asked["spec"], of_data={"transforms": [*transforms[:2], transforms[3]]})
+    run(unflipped)
+    assert digests(unflipped) != digests(whole)
+
+
 def test_a_paused_job_leaves_a_checkpoint_that_ends_the_same(plain: Case, tmp_path: Path) -> None:
     whole = order(tmp_path, plain)
     run(whole)

@@ -13,22 +13,36 @@ from numpy.typing import NDArray
 
 from secateur.errors import DataMismatch, EmptyDataset
 from secateur.inspection import TensorInfo
+from secateur.pictures import input_of, shape_after
+from secateur.spec.transforms import Transform
 from worker.recovery.columns import DTYPES, Column, ColumnFile
+from worker.recovery.transforms import Draws, transform
 
 PIXEL_MAXIMUM = 255
 BY_NAME = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES.values()}
 
 
+Steps = tuple[tuple[int, Transform], ...]
+"""The transforms of one input, in their order, each with its place among all transforms of the spec."""
+
+
 class Dataset:
     """Examples in a memory-mapped file: one column per program input, in the program's order, and the target."""
 
-    def __init__(self, file: ColumnFile, inputs: Sequence[tuple[str, torch.dtype]], target: str) -> None:
+    def __init__(self, file: ColumnFile, inputs: Sequence[tuple[str, torch.dtype, Steps]], target: str) -> None:
         self._file = file
         self._inputs = tuple(inputs)
         self._target = target
 
     @classmethod
-    def open(cls, path: Path, inputs: Mapping[str, str], target: str, program_inputs: Sequence[TensorInfo]) -> Self:
+    def open(
+        cls,
+        path: Path,
+        inputs: Mapping[str, str],
+        target: str,
+        program_inputs: Sequence[TensorInfo],
+        transforms: Sequence[Transform] = (),
+    ) -> Self:
         """The data set at `path` for a program; `inputs` maps program input -> array where the names differ.
 
         Raises BadDataset, EmptyDataset, and DataMismatch when an array is missing or its shape, dtype or length does
@@ -42,13 +56,14 @@ class Dataset:
                 f"The program has no input {unknown[0]!r}; it has {_listed(i.name for i in program_inputs)}."
             )
         sizes: dict[str, int] = {}
-        chosen = []
+        chosen: list[tuple[str, torch.dtype, Steps]] = []
+        steps = _steps(transforms, program_inputs)
         for wanted in program_inputs:
             column = _column(columns, inputs.get(wanted.name, wanted.name), f"input {wanted.name!r}")
-            _check_shape(column, wanted, sizes)
+            _check_shape(column, wanted, steps[wanted.name], sizes)
             _check_dtype(column, wanted)
-            chosen.append((column.name, BY_NAME[wanted.dtype]))
-        _check_lengths([columns[name] for name, _ in chosen] + [_column(columns, target, "the labels")])
+            chosen.append((column.name, BY_NAME[wanted.dtype], steps[wanted.name]))
+        _check_lengths([columns[name] for name, _, _ in chosen] + [_column(columns, target, "the labels")])
         return cls(file, chosen, target)
 
     def __len__(self) -> int:
@@ -63,9 +78,17 @@ class Dataset:
         """Inputs and targets of the examples asked for."""
         return self.inputs(indices), self.targets(indices)
 
-    def inputs(self, indices: NDArray[np.int64]) -> tuple[torch.Tensor, ...]:
-        """Each of shape (len(indices), ...) and in the program's dtype; uint8 for a float is divided by 255."""
-        return tuple(_converted(self._file.rows(name, indices), dtype) for name, dtype in self._inputs)
+    def inputs(self, indices: NDArray[np.int64], draws: Draws | None = None) -> tuple[torch.Tensor, ...]:
+        """Each of shape (len(indices), ...) and in the program's dtype; uint8 for a float is divided by 255.
+
+        Then come the transforms: in training with `draws`, elsewhere without, where random ones are left out.
+        """
+
+        def read(name: str, dtype: torch.dtype, steps: Steps) -> torch.Tensor:
+            rows = self._file.rows(name, indices)
+            return transform(_pictures(rows), steps, indices, draws).to(dtype) if steps else _converted(rows, dtype)
+
+        return tuple(read(*each) for each in self._inputs)
 
     def targets(self, indices: NDArray[np.int64]) -> torch.Tensor:
         """Of the examples asked for; integers become int64."""
@@ -94,9 +117,13 @@ class Subset:
         """Inputs and target of the examples at these positions of the subset."""
         return self.dataset.batch(self.indices[positions])
 
-    def inputs(self, positions: NDArray[np.int64]) -> tuple[torch.Tensor, ...]:
-        """The inputs of the examples at these positions of the subset."""
-        return self.dataset.inputs(self.indices[positions])
+    def inputs(self, positions: NDArray[np.int64], draws: Draws | None = None) -> tuple[torch.Tensor, ...]:
+        """The inputs of the examples at these positions of the subset; with `draws` as in training."""
+        return self.dataset.inputs(self.indices[positions], draws)
+
+    def draws(self, *key: int) -> Draws:
+        """The random numbers of an epoch over these examples, each a function of `key` and its example."""
+        return Draws(len(self.dataset), *key)
 
     def targets(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """The targets of the examples at these positions of the subset."""
@@ -109,6 +136,19 @@ def _converted(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return rows.to(dtype)
 
 
+def _pictures(rows: torch.Tensor) -> torch.Tensor:
+    """In float32, or in float64 where they are that."""
+    return _converted(rows, torch.float64 if rows.dtype == torch.float64 else torch.float32)
+
+
+def _steps(transforms: Sequence[Transform], inputs: Sequence[TensorInfo]) -> dict[str, Steps]:
+    """The transforms of each input. Raises DataMismatch where one is for no input."""
+    steps: dict[str, Steps] = {wanted.name: () for wanted in inputs}
+    for place, step in enumerate(transforms):
+        steps[input_of(step, inputs).name] += ((place, step),)
+    return steps
+
+
 def _as_target(rows: torch.Tensor) -> torch.Tensor:
     return rows if rows.dtype.is_floating_point else rows.to(torch.int64)
 
@@ -119,15 +159,18 @@ def _column(columns: Mapping[str, Column], name: str, purpose: str) -> Column:
     return columns[name]
 
 
-def _check_shape(column: Column, wanted: TensorInfo, sizes: dict[str, int]) -> None:
+def _check_shape(column: Column, wanted: TensorInfo, steps: Steps, sizes: dict[str, int]) -> None:
     """Axes after the first must agree; a named size must be the same wherever it is named (remembered in `sizes`)."""
-    fits = len(column.shape) == len(wanted.shape)
-    for found, expected in zip(column.shape[1:], wanted.shape[1:], strict=False):
+    shape = column.shape
+    for _, step in steps:
+        shape = shape_after(step, shape)
+    fits = len(shape) == len(wanted.shape)
+    for found, expected in zip(shape[1:], wanted.shape[1:], strict=False):
         fits = fits and found == (sizes.setdefault(expected, found) if isinstance(expected, str) else expected)
     if not fits:
         raise DataMismatch(
-            f"Array {column.name!r} has the shape {_shape(column.shape)}; input {wanted.name!r} of the program expects "
-            f"{_shape(('examples', *wanted.shape[1:]))}."
+            f"Array {column.name!r} has the shape {_shape(shape)}{' after its transforms' if steps else ''}; input "
+            f"{wanted.name!r} of the program expects {_shape(('examples', *wanted.shape[1:]))}."
         )
 
 

@@ -17,6 +17,12 @@ def permutation(length: int, *key: int) -> NDArray[np.int64]:
     return np.argsort(draws, kind="stable").astype(np.int64, copy=False)
 
 
+def uniform(length: int, *key: int) -> NDArray[np.float64]:
+    """So many numbers in [0, 1) that depend on `key` alone: the upper 53 bits of Philox' raw stream."""
+    draws = np.random.Philox(_sequence(key)).random_raw(length) >> np.uint64(11)
+    return draws.astype(np.float64) * 2.0**-53
+
+
 def seed_of(*key: int) -> int:
     """A seed of 64 bits for torch that depends on `key` alone; neighbouring keys give unrelated seeds."""
     return int(_sequence(key).generate_state(1, np.uint64)[0])

@@ -20,6 +20,7 @@ from worker.recovery.objective import Score
 from worker.recovery.order import permutation
 from worker.recovery.state import TrainState, pack, restore_tensors
 from worker.recovery.stepper import Batch, Stepper
+from worker.recovery.transforms import Draws
 
 
 @dataclass(frozen=True)
@@ -153,21 +154,22 @@ class _Round:
     def _train_epoch(self, on_step: Callable[[Moment], None] | None) -> None:
         train, steps = self.course.train, self.course.steps()
         epoch = self.scored + 1
-        order = permutation(len(train), self.course.seed, self.round_index, epoch)
+        key = self.course.seed, self.round_index, epoch
+        order, draws = permutation(len(train), *key), train.draws(*key)
         self.program.set_training(True)
         for step in range(self.stepper.step - self.scored * steps, steps):
             group = [order[part] for part in self.course.group(step)]
             targets = [train.targets(part) for part in group]
             labels = sum(map(self.course.objective.counted, targets))
-            self.stepper.take(partial(self._batches, group, targets), labels)
+            self.stepper.take(partial(self._batches, group, targets, draws), labels)
             if on_step is not None:
                 on_step(self._moment(epoch))
         self.stepper.check()
 
-    def _batches(self, group: list[NDArray[np.int64]], targets: list[torch.Tensor]) -> Iterator[Batch]:
+    def _batches(self, group: list[NDArray[np.int64]], targets: list[torch.Tensor], draws: Draws) -> Iterator[Batch]:
         """The batches of a step, each read when it is wanted."""
         for rows, target in zip(group, targets, strict=True):
-            yield self.course.train.inputs(rows), target
+            yield self.course.train.inputs(rows, draws), target
 
     def _evaluate(self) -> Score:
         course = self.course
