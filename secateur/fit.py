@@ -5,7 +5,7 @@ Needs neither torch nor the files, so the door can say everything that is wrong 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 
 from secateur.errors import (
@@ -16,7 +16,7 @@ from secateur.errors import (
     NothingPrunable,
     TargetUnreachable,
 )
-from secateur.findings import FLOATS, INTEGERS, listed, mismatch, missing, problem, same_sizes, written
+from secateur.findings import FLOATS, listed, mismatch, missing, problem, same_sizes, written
 from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, TensorInfo
 from secateur.kinship import same_network
 from secateur.pictures import input_of, shape_after
@@ -25,8 +25,9 @@ from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
 from secateur.spec.finalize import Latency
-from secateur.spec.task import Classification
+from secateur.spec.task import CausalLm
 from secateur.spec.transforms import HorizontalFlip, Normalize, RandomCrop, Transform
+from secateur.targets import judge_output, judge_target
 
 FINDINGS_SHOWN = 200
 INDEXES = frozenset({"int32", "int64"})
@@ -104,12 +105,8 @@ def _output(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
     elif output is None:
         message = f"The model has no output {spec.task.output!r}; it has {listed(names)}."
         yield problem(DataMismatch.code, "/task/output", message)
-    elif output.dtype not in FLOATS:
-        message = f"Output {output.name!r} is {output.dtype}; only floating-point outputs can be scored."
-        yield problem(DataMismatch.code, "/task/output", message)
-    elif isinstance(spec.task, Classification) and len(output.shape) < 2:
-        message = f"Output {output.name!r} has the shape {written(output.shape)}; (examples, classes, ...) is expected."
-        yield problem(DataMismatch.code, "/task", message)
+    else:
+        yield from judge_output(spec.task, output)
 
 
 def _transforms(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
@@ -179,12 +176,12 @@ def _dataset(pointer: str, spec: JobSpec, model: ModelInspection, dataset: Datas
         yield from _input(pointer, seen, wanted, sizes)
     target = spec.data.target
     if target not in arrays:
-        yield missing(pointer, target, "the labels", arrays, hint="name the array in data.target")
+        hint = "that of the token ids" if isinstance(spec.task, CausalLm) else "the array"
+        yield missing(pointer, target, "the labels", arrays, hint=f"name {hint} in data.target")
     else:
         used[target] = arrays[target]
         if output := _scored(spec, model):
-            judge = _labels if isinstance(spec.task, Classification) else _targets
-            yield from judge(pointer, arrays[target], output, sizes)
+            yield from judge_target(pointer, spec.task, arrays[target], output, sizes)
     for array in used.values():
         yield from _values(pointer, array, dataset.examples)
 
@@ -225,37 +222,6 @@ def _accepted(dtype: str) -> frozenset[str]:
     return INDEXES if dtype in INDEXES else frozenset({dtype})
 
 
-def _labels(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
-    """Labels of a classification: integers (N, ...) for an output (N, classes, ...), each below `classes`."""
-    if array.dtype not in INTEGERS:
-        yield mismatch(pointer, array, f"is {array.dtype}", output, "integer labels")
-        return
-    expected = (*output.shape[:1], *output.shape[2:])
-    if len(output.shape) >= 2 and not same_sizes(array.shape, expected, sizes):
-        found = f"has the shape {written(array.shape)}"
-        yield mismatch(pointer, array, found, output, written(("examples", *expected[1:])))
-    if array.minimum is None or array.maximum is None:
-        yield problem(DataMismatch.code, pointer, f"Array {array.name!r} has no label to score: all are -100.")
-        return
-    classes = output.shape[1] if len(output.shape) >= 2 else None
-    if array.minimum < 0 or (isinstance(classes, int) and array.maximum >= classes):
-        message = (
-            f"The labels of array {array.name!r} reach from {array.minimum:.0f} to {array.maximum:.0f}; "
-            f"output {output.name!r} of the model has {classes} classes, so 0 to "
-            f"{classes - 1 if isinstance(classes, int) else 'one less'} is expected (or -100 for what is not scored)."
-        )
-        yield problem(LabelsOutOfRange.code, pointer, message)
-
-
-def _targets(pointer: str, array: ArrayInfo, output: TensorInfo, sizes: dict[str, int | str]) -> Iterator[Finding]:
-    """Targets of a regression: floats of the output's shape; a last axis of 1 may be left out or added."""
-    if array.dtype not in FLOATS:
-        yield mismatch(pointer, array, f"is {array.dtype}", output, "floating-point targets")
-    if not same_sizes(_less_one(array.shape), _less_one(output.shape), sizes):
-        found = f"has the shape {written(array.shape)}"
-        yield mismatch(pointer, array, found, output, written(("examples", *output.shape[1:])))
-
-
 def _values(pointer: str, array: ArrayInfo, examples: int) -> Iterator[Finding]:
     if not array.finite:
         message = f"Array {array.name!r} holds values that are not finite (NaN or infinity)."
@@ -282,7 +248,3 @@ def _latency(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
                 f"The model takes {batch.minimum} to {batch.maximum or 'any number of'} examples at once, not {size}."
             )
             yield problem(InvalidSpec.code, f"/finalize/latency/batch_sizes/{at}", message)
-
-
-def _less_one(shape: Sequence[int | str]) -> tuple[int | str, ...]:
-    return tuple(shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else tuple(shape)

@@ -89,6 +89,12 @@ class ArrayInfo(Record):
         default=None, description="Smallest value; integer arrays leave out the ignored label -100."
     )
     maximum: float | None = None
+    next_minimum: float | None = Field(
+        default=None,
+        description="Integer arrays: the smallest value but one. With the largest but one it tells the range of labels "
+        "of which one more is ignored.",
+    )
+    next_maximum: float | None = Field(default=None, description="Integer arrays: the largest value but one.")
     finite: bool = True
 
 

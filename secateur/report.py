@@ -11,7 +11,9 @@ from secateur.record import Record
 from secateur.spec import JobSpec
 from secateur.units import FrozenNode, UnitKind
 
-MetricName = Literal["accuracy", "rmse"]
+MetricName = Literal["accuracy", "rmse", "perplexity", "macro_f1", "mean_iou"]
+SHARES = frozenset({"accuracy", "macro_f1", "mean_iou"})
+"""The metrics from 0 to 1, which people read in percent and compare in points."""
 
 ZEROS_NOTE = (
     "Zeros in a dense file save neither memory nor time: the tensors keep their shape, and kernels still multiply by "
@@ -47,7 +49,7 @@ class Metric(Record):
     )
     recovered: float = Field(description="At the end: this is the network that is handed over.")
     examples: int = Field(description="How many scored labels the metric rests on.")
-    standard_error: float = Field(description="Of `recovered`, from the number of examples.")
+    standard_error: float = Field(description="Of `recovered`, as other examples would make it differ.")
 
 
 class Ticket(Record):

@@ -14,9 +14,10 @@ from secateur.inspection import ModelInspection
 from secateur.spec import JobSpec
 from worker.order import JobOrder
 from worker.program.program import Program
+from worker.recovery.balance import weighed
 from worker.recovery.data import Dataset, Subset
 from worker.recovery.evaluate import evaluate
-from worker.recovery.objective import Objective, Score, objective_for
+from worker.recovery.objective import Objective, Score
 from worker.recovery.order import permutation
 from worker.recovery.portion import Note, silent
 from worker.recovery.split import split
@@ -81,7 +82,7 @@ def lay_out(order: JobOrder, inspection: ModelInspection) -> Bench:
     device = torch.device("cuda" if order.device.startswith("cuda") else "cpu")
     train, validation = _parts(order, inspection)
     reported = validation if spec.data.test is None else _open(order, spec.data.test, inspection).all()
-    objective = objective_for(spec.task, inspection.outputs)
+    objective = weighed(spec.task, inspection.outputs, train)
     return Bench(spec, inspection, objective, train, validation, reported, device)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from secateur.report import SHARES
+
 KIB = 1024
 
 
@@ -14,10 +16,10 @@ def plain(text: str) -> Text:
 
 
 def figure(value: float | None, name: str) -> str:
-    """A metric as people read it: accuracy in percent."""
+    """A metric as people read it: shares in percent."""
     if value is None:
         return "not finite"
-    return f"{value:.2%}" if name == "accuracy" else f"{value:.4g}"
+    return f"{value:.2%}" if name in SHARES else f"{value:.4g}"
 
 
 def size(size_bytes: int) -> str:

@@ -67,7 +67,11 @@ def prune(
     recalibration_batches: Annotated[
         int | None, Option(help="Take the statistics of batch norm anew, over so many batches.")
     ] = None,
-    task: Annotated[Literal["classification", "regression"] | None, Option(help="Decides loss and metric.")] = None,
+    task: Annotated[
+        Literal["classification", "regression", "causal_lm", "masked_lm", "token_classification", "segmentation"]
+        | None,
+        Option(help="Decides loss and metric. (classification by default)"),
+    ] = None,
     spec: Annotated[Path | None, Option(help="A job spec (YAML, JSON) without ids; options win over it.")] = None,
     seed: Annotated[int | None, Option(help="Of everything random.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"] | None, Option(help="Where the job runs.")] = None,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from secateur.cli.drawing import figure, plain, size, table
 from secateur.cli.structure import report_parts
-from secateur.report import Latency, Metric, Report, Round, Size, Sparsity
+from secateur.report import SHARES, Latency, Metric, Report, Round, Size, Sparsity
 
 
 def draw(report: Report) -> RenderableType:
@@ -54,11 +54,11 @@ def metric_table(metric: Metric) -> Table:
 
 
 def difference(value: float | None, metric: Metric) -> str:
-    """How far a value is from the dense one; accuracy in points."""
+    """How far a value is from the dense one; shares in points."""
     if value is None:
         return ""
     far = value - metric.dense
-    return f"{100 * far:+.2f} points" if metric.name == "accuracy" else f"{far:+.4g}"
+    return f"{100 * far:+.2f} points" if metric.name in SHARES else f"{far:+.4g}"
 
 
 def rounds_table(rounds: tuple[Round, ...], metric: Metric) -> Table:

@@ -50,6 +50,15 @@ class JobSpec(Record):
             )
         return recover
 
+    @field_validator("recover")
+    @classmethod
+    def _training_for_the_weights(cls, recover: Recover, info: ValidationInfo) -> Recover:
+        if not isinstance(recover, Training) and getattr(info.data.get("task"), "class_weights", None) is not None:
+            raise ValueError(
+                f"task.class_weights are for training, and recover {recover.kind} trains nothing: leave them out"
+            )
+        return recover
+
     @field_validator("device")
     @classmethod
     def _half_floats_are_for_cuda(cls, device: Device, info: ValidationInfo) -> Device:

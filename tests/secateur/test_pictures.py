@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from secateur.inspection import ArrayInfo, DatasetInspection, ModelInspection, TensorInfo
+from tests.secateur.fitting import array, dataset, found, labels, model, only, spec, tensor
 from tests.secateur.spec.refusals import problems
-from tests.secateur.test_fit import array, dataset, found, labels, model, only, spec, tensor
 
 NORMALIZE = {"kind": "normalize", "mean": [0.5] * 3, "std": [0.25] * 3}
 FLIP = {"kind": "horizontal_flip"}

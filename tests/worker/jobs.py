@@ -38,7 +38,7 @@ def order(folder: Path, case: Case, **changes: Any) -> JobOrder:
     spec = {
         "model": new_id("mdl"),
         "data": {"train": data, "test": data, "validation": 0.25, **changes.pop("of_data", {})},
-        "task": {"kind": "classification", "output": case.output},
+        "task": {**case.task, "output": case.output},
         "prune": {
             "target": {"kind": "sparsity", "amount": 0.6},
             "schedule": {"kind": "iterative", "rounds": 2},

@@ -25,6 +25,7 @@ class Case:
     output: int | str | None = None
     exclude: tuple[str, ...] = ()
     kwargs: dict[str, torch.Tensor] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=lambda: {"kind": "classification"})
 
 
 def labels() -> torch.Tensor:
@@ -97,6 +98,18 @@ class Logits(nn.Module):
         return self.model(input_ids=input_ids).logits
 
 
+class Tagger(nn.Module):
+    """A class for every token, from itself and its neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix = nn.Embedding(32, 8), nn.Conv1d(8, 12, 3, padding=1)
+        self.head = nn.Linear(12, CLASSES)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.mix(self.embed(ids).transpose(1, 2))).transpose(1, 2))
+
+
 def _picture(module: nn.Module, dtype: torch.dtype = torch.float32) -> Case:
     x = images(1, 6, 6).to(dtype)
     return Case(module.to(dtype).eval(), (x[:2],), {"x": x, "target": labels()})
@@ -164,3 +177,52 @@ CASES: dict[str, Callable[[], Case]] = {
     "tiny BERT": lambda: _transformer("bert"),
     "tiny Llama": lambda: _transformer("llama", num_key_value_heads=2),
 }
+
+
+def words() -> torch.Tensor:
+    """Token ids of 8 positions, each the one before it and 3, so that the next can be foretold."""
+    return (torch.arange(EXAMPLES)[:, None] + 3 * torch.arange(8)) % 31 + 1
+
+
+def _language(name: str, target: torch.Tensor, **task: Any) -> Case:
+    import transformers
+
+    settings = transformers.AutoConfig.for_model(
+        name, vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=16, pad_token_id=0,
+    )  # fmt: skip
+    kind = transformers.AutoModelForCausalLM if task["kind"] == "causal_lm" else transformers.AutoModelForMaskedLM
+    ids = words().where(target == -100, 0) if task["kind"] == "masked_lm" else words()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    model = Logits(kind.from_config(settings)).eval()
+    return Case(model, (ids[:2],), {"input_ids": ids, "target": target}, dynamic=({0: batch},), task=task)
+
+
+def _masked() -> Case:
+    hidden = (torch.arange(EXAMPLES)[:, None] + torch.arange(8)) % 4 == 0
+    return _language("bert", words().where(hidden, -100), kind="masked_lm")
+
+
+def _tagged() -> Case:
+    ids = words()
+    target = (ids % CLASSES).where(ids > 5, -100)
+    task = {"kind": "token_classification", "class_weights": "balanced"}
+    return Case(Tagger().eval(), (ids[:2],), {"ids": ids, "target": target}, task=task)
+
+
+def _segmented() -> Case:
+    x = torch.rand(EXAMPLES, 1, 8, 8)
+    target = (x[:, 0] * CLASSES).to(torch.uint8)
+    target[:, 0] = 255
+    layers = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, CLASSES, 1))
+    task = {"kind": "segmentation", "class_weights": [1.0, 2.0, 0.5, 1.0]}
+    return Case(layers.eval(), (x[:2],), {"input": x, "target": target}, task=task)
+
+
+TASKS: dict[str, Callable[[], Case]] = {
+    "causal_lm": lambda: _language("gpt2", words().where(torch.arange(8) != 3, -100), kind="causal_lm"),
+    "masked_lm": _masked,
+    "token_classification": _tagged,
+    "segmentation": _segmented,
+}
+"""Each learns something within a few epochs."""

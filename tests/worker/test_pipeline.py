@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
+from torchmetrics.text import Perplexity
 
 from secateur.ids import new_id
 from secateur.report import finite
 from tests.worker.jobs import LIMITS, checkpoints, digests, order, run
-from tests.worker.networks import CASES, Case, images, labels
+from tests.worker.networks import CASES, CLASSES, TASKS, Case, images, labels
 from worker import pipeline
 from worker.inspection import look
 from worker.order import MESSAGE, Checkpointed, InspectionOrder
@@ -58,6 +60,52 @@ def test_the_report_says_what_stock_torch_measures(plain: Case, tmp_path: Path) 
     assert metric.on == "test"
     assert metric.recovered == pytest.approx(accuracy(Path(wanted.folder) / "model.pt2"))
     assert metric.dense == pytest.approx(accuracy(tmp_path / "upload.pt2"))
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_every_task_is_trained_and_judged(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    case = TASKS[kind]()
+    recovery = {
+        "kind": "fine_tune",
+        "learning_rate": 0.02,
+        "batch_size": 8,
+        "epochs": 4,
+        "optimizer": {"kind": "adamw"},
+    }
+    prune = {"target": {"kind": "sparsity", "amount": 0.3}, "schedule": {"kind": "one_shot"}}
+    wanted = order(tmp_path, case, spec={"recover": recovery, "prune": prune, "finalize": {"latency": None}})
+
+    metric = run(wanted).report.metric
+
+    assert metric.name == METRICS[kind]
+    better = metric.recovered - metric.pruned if metric.higher_is_better else metric.pruned - metric.recovered
+    assert better > 0
+    assert metric.standard_error > 0
+    labels = case.arrays["target"][:, 1:] if kind == "causal_lm" else case.arrays["target"]
+    assert metric.examples == int(((labels != -100) & (labels != 255)).sum())
+    inputs = [array for name, array in case.arrays.items() if name != "target"]
+    scores = torch.export.load(Path(wanted.folder) / "model.pt2").module()(*inputs)
+    assert metric.recovered == pytest.approx(measured(kind, scores, case.arrays["target"].long()), rel=1e-4)
+
+
+METRICS = {
+    "causal_lm": "perplexity",
+    "masked_lm": "perplexity",
+    "token_classification": "macro_f1",
+    "segmentation": "mean_iou",
+}
+
+
+def measured(kind: str, scores: torch.Tensor, target: torch.Tensor) -> float:
+    """The metric by torchmetrics."""
+    if kind == "causal_lm":
+        return Perplexity(ignore_index=-100)(scores[:, :-1], target[:, 1:]).item()
+    if kind == "masked_lm":
+        return Perplexity(ignore_index=-100)(scores, target).item()
+    if kind == "token_classification":
+        return MulticlassF1Score(CLASSES, ignore_index=-100)(scores.flatten(0, 1), target.flatten()).item()
+    return MulticlassJaccardIndex(CLASSES, ignore_index=255)(scores, target).item()
 
 
 def test_two_runs_write_the_same_bytes(plain: Case, tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ class Stepper:
                 guards.enter_context(guard(self._parameters, None))
             yield
 
-    def take(self, batches: Callable[[], Iterable[Batch]], labels: int) -> None:
-        """Trains on all of `batches` as if they were one, of which so many `labels` count.
+    def take(self, batches: Callable[[], Iterable[Batch]], labels: float) -> None:
+        """Trains on all of `batches` as if they were one, whose labels weigh `labels` together.
 
         Where the memory is not enough it begins again with smaller parts of them. Raises OutOfMemory when that does
         not help, and Diverged, on CUDA up to 50 steps late.
@@ -121,7 +121,7 @@ class Stepper:
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state.facts["scaler"])
 
-    def _gradients(self, batches: Iterable[Batch], labels: int) -> list[torch.Tensor]:
+    def _gradients(self, batches: Iterable[Batch], labels: float) -> list[torch.Tensor]:
         """The losses of all parts of a step that have labels; their gradients are where parameters are."""
         self.masters.clear_gradients()
         _seed(seed_of(self._course.seed, self._round_index, self.step), self._course.device)
@@ -137,11 +137,11 @@ class Stepper:
             raise
 
     def _add_gradients(
-        self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor, labels: int
+        self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor, labels: float
     ) -> torch.Tensor | None:
         """Adds the gradients of one batch of a step; its part of the step's loss, None where none of its labels count.
 
-        Each label weighs one in `labels`, those of the whole step, however they are spread over the batches.
+        Each label weighs its part of `labels`, those of the whole step, however they are spread over the batches.
         """
         objective, device = self._course.objective, self._course.device
         with self._autocast():

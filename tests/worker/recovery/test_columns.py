@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from secateur.errors import BadDataset, EmptyDataset
 from secateur.inspection import DatasetInspection
+from worker.recovery import columns
 from worker.recovery.columns import DTYPES, ColumnFile
 from worker.recovery.inspection import inspect
 
@@ -36,6 +37,21 @@ def written(path: Path, header: Any, data: bytes = b"") -> Path:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return path
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 4 << 20])
+def test_the_range_of_labels_is_known_without_the_ones_at_its_ends(
+    tmp_path: Path, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "CHUNK_BYTES", chunk_bytes)
+    pixels = torch.tensor([[3, 255], [255, 7], [3, 5]], dtype=torch.uint8)[..., None]
+    given = {"pixels": pixels, "void": torch.full((3, 2), -100), "one": torch.tensor([4, -100, 4]), "x": torch.rand(3)}
+    save_file(given, tmp_path / "d")
+    found = {a.name: (a.minimum, a.next_minimum, a.next_maximum, a.maximum) for a in inspect(tmp_path / "d").arrays}
+    assert found["pixels"] == (3, 5, 7, 255)
+    assert found["void"] == (None,) * 4
+    assert found["one"] == (4, None, None, 4)
+    assert found["x"] == (given["x"].min().item(), None, None, given["x"].max().item())
 
 
 def test_every_dtype_reads_as_the_reference_library_wrote_it(tmp_path: Path) -> None:

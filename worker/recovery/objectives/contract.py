@@ -23,7 +23,7 @@ class Score:
 class Objective(Protocol):
     """Loss and metric of one output of a program.
 
-    `output` and `target` are tensors on one device. Tallies are float64 vectors that add up over batches.
+    `output` and `target` are tensors on one device. Tallies are float64 tensors that add up over batches.
     """
 
     @property
@@ -35,16 +35,19 @@ class Objective(Protocol):
         """The scored output among all that the program returned."""
         ...
 
-    def counted(self, target: torch.Tensor) -> int:
-        """How many labels of the batch count, whatever the output; `target` on the host."""
+    def counted(self, target: torch.Tensor) -> float:
+        """What the labels of the batch that count weigh together, whatever the output; `target` on the host.
+
+        Each weighs 1, unless classes have weights of their own.
+        """
         ...
 
-    def labels(self, output: torch.Tensor, target: torch.Tensor) -> int:
-        """How many labels of the batch count; `target` on the host. Raises DataMismatch when they do not fit."""
+    def labels(self, output: torch.Tensor, target: torch.Tensor) -> float:
+        """As `counted`, for labels that fit the output. Raises DataMismatch and LabelsOutOfRange when they do not."""
         ...
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        """The mean loss over the labels that count, in float32 or wider.
+        """The weighed mean loss over the labels that count, in float32 or wider.
 
         `smoothing` is the share of each label that is spread evenly over all classes (Szegedy et al. 2016); without
         classes it has no effect.

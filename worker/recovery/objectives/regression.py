@@ -24,10 +24,10 @@ class RegressionObjective:
     def select(self, outputs: Any) -> torch.Tensor:
         return leaf(outputs, self.position)
 
-    def counted(self, target: torch.Tensor) -> int:
+    def counted(self, target: torch.Tensor) -> float:
         return target.numel()
 
-    def labels(self, output: torch.Tensor, target: torch.Tensor) -> int:
+    def labels(self, output: torch.Tensor, target: torch.Tensor) -> float:
         if _without_last_one(target.shape) != _without_last_one(output.shape):
             raise mismatch("targets of the output's shape", output, target)
         return target.numel()
