@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.worker.jobs import checkpoints, digests, export, order, run
-from tests.worker.networks import CASES, CLASSES, Case, images, labels
+from tests.worker.networks import CASES, CLASSES, TASKS, Case, images, labels
 from worker.program.reader import read
 
 pytestmark = [
@@ -80,6 +80,15 @@ def test_a_program_moves_there_and_back(tmp_path: Path) -> None:
     program.to("cpu")
     assert torch.allclose(found.cpu(), expected, atol=1e-4)
     assert torch.equal(program(*inputs), expected)
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_every_task_measures_on_cuda_what_it_measures_on_the_cpu(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    case = TASKS[kind]()
+    metrics = [run(order(tmp_path, case, device=device)).report.metric for device in ("cpu", "cuda:0")]
+    assert metrics[1].dense == pytest.approx(metrics[0].dense, rel=1e-3)
+    assert metrics[1].examples == metrics[0].examples
 
 
 DIGITS = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 8, "epochs_per_round": 1, "epochs": 2}
