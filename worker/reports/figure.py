@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.report import Metric, Report, Round
+from secateur.report import SHARES, Metric, Report, Round
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def _frame(axes: Axes, report: Report, on: str) -> None:
     axes.set_xticks(shown[:: max(1, len(shown) // 8)])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}%"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    if report.metric.name == "accuracy":
+    if report.metric.name in SHARES:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel(f"{what} left")
     axes.set_ylabel(f"{report.metric.name} ({on})")
