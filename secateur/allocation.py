@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from secateur import erk
 
@@ -14,6 +14,8 @@ class Pool:
 
     names: tuple[str, ...]
     amount: float
+    by_row: bool = False
+    """Whether the share is taken of each row (index of the first axis) of each weight by itself."""
 
 
 Shapes = Mapping[str, Sequence[int]]
@@ -32,11 +34,20 @@ def apart(chosen: Mapping[str, float | None], amount: float, shapes: Shapes) -> 
     return [Pool((name,), amount if own is None else own) for name, own in chosen.items()]
 
 
+def by_row(chosen: Mapping[str, float | None], amount: float, shapes: Shapes) -> list[Pool]:
+    """Each row of each layer by itself: what leads to one output of a linear layer or convolution.
+
+    Rows are those of the tensor as it is stored. Transposed convolutions and what `x @ w` multiplies are stored with
+    their inputs first, so that a row is what comes from one input; a row of an embedding is one index's vector.
+    """
+    return [replace(pool, by_row=True) for pool in apart(chosen, amount, shapes)]
+
+
 def by_shape(chosen: Mapping[str, float | None], amount: float, shapes: Shapes) -> list[Pool]:
     """Each layer by itself, by an amount that follows from its shape."""
     common = erk.amounts({name: shapes[name] for name, own in chosen.items() if own is None}, amount)
     return [Pool((name,), common[name] if own is None else own) for name, own in chosen.items()]
 
 
-SCOPES = {"global": whole, "layer": apart, "erk": by_shape}
+SCOPES = {"global": whole, "layer": apart, "erk": by_shape, "row": by_row}
 """Every scope of the spec: (chosen layers with their own amounts or None, the common amount, shapes) -> pools."""

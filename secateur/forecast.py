@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from secateur.allocation import SCOPES
+from secateur.allocation import SCOPES, Pool
 from secateur.inspection import DatasetInspection, Layer, ModelInspection
 from secateur.layers import choose
 from secateur.removal import choose_groups, count_macs, count_parameters, kept_per_part, select
@@ -21,8 +21,8 @@ from secateur.units import ModelUnits
 def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, DatasetInspection]) -> Forecast:
     """What a spec that fits takes away.
 
-    Of each pool of n weights, round(amount * n), or what is zero already; of units, what the selection by the stored
-    scores takes.
+    Of each pool of n weights, round(amount * n), or what is zero already, exactly; of rows the least, where some may
+    hold more zeros than they would lose. Of units, what the selection by the stored scores takes.
 
     Raises:
         InvalidSpec: It does not fit: a pattern matches nothing, say.
@@ -39,15 +39,28 @@ def _of_weights(prune: PruneWeights, model: ModelInspection) -> dict[str, Any]:
     chosen = chosen_layers(prune.layers, model)
     layers = {layer.name: layer for layer in model.layers}
     pools = SCOPES[prune.scope](chosen, prune.target.amount, {name: layers[name].shape for name in chosen})
+    pooled = [([layers[name] for name in pool.names], pool) for pool in pools]
     return {
         "weights": sum(layers[name].total for name in chosen),
-        "zeros": sum(_zeros([layers[name] for name in pool.names], pool.amount) for pool in pools),
+        "zeros": sum(max(_taken(layers, pool), _zeros(layers)) for layers, pool in pooled),
         "layers": tuple(chosen),
+        "estimate": any(pool.by_row and _zeros(layers) > _of_a_row(layers[0], pool) for layers, pool in pooled),
     }
 
 
-def _zeros(pool: Sequence[Layer], amount: float) -> int:
-    return max(round(amount * sum(layer.total for layer in pool)), sum(layer.zeros for layer in pool))
+def _taken(layers: Sequence[Layer], pool: Pool) -> int:
+    """How many weights of a pool are asked for."""
+    if pool.by_row:
+        return layers[0].shape[0] * _of_a_row(layers[0], pool)
+    return round(pool.amount * sum(layer.total for layer in layers))
+
+
+def _of_a_row(layer: Layer, pool: Pool) -> int:
+    return round(pool.amount * (layer.total // max(1, layer.shape[0])))
+
+
+def _zeros(layers: Sequence[Layer]) -> int:
+    return sum(layer.zeros for layer in layers)
 
 
 def _of_units(prune: PruneUnits, units: ModelUnits) -> dict[str, Any]:

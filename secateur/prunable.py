@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from secateur.errors import InvalidSpec, NothingMatches, NothingPrunable, TargetUnreachable
 from secateur.forecast import chosen_layers
@@ -10,6 +10,7 @@ from secateur.inspection import ModelInspection
 from secateur.removal import require_reachable
 from secateur.removal.prices import stored_scores
 from secateur.resources import Finding
+from secateur.spec.importance import Wanda
 from secateur.spec.structured import Groups, PruneUnits
 from secateur.spec.weights import Layers, PruneWeights
 
@@ -18,12 +19,17 @@ UNITS_UNKNOWN = (
     "ask for granularity weight. Without such a note it was inspected before Secateur could remove any: upload it anew."
 )
 
+KERNELS = frozenset(
+    ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "embedding_bag")
+)
+"""Operators that keep to themselves what they multiply a weight by."""
+
 
 def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterator[Finding]:
     """What is wrong with the `prune` of a spec, for this model."""
     try:
         if isinstance(prune, PruneWeights):
-            chosen_layers(prune.layers, model)
+            yield from _without_inputs(prune, chosen_layers(prune.layers, model), model)
         elif model.units is None:
             yield Finding(code=InvalidSpec.code, pointer="/prune/granularity", message=UNITS_UNKNOWN)
         else:
@@ -35,6 +41,17 @@ def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterat
         yield Finding(code=error.code, pointer="/prune/granularity", message=f"{error.message} {error.remedy}")
     except TargetUnreachable as error:
         yield Finding(code=error.code, pointer="/prune/target/amount", message=f"{error.message} {error.remedy}")
+
+
+def _without_inputs(prune: PruneWeights, chosen: Container[str], model: ModelInspection) -> Iterator[Finding]:
+    """The chosen layers that wanda cannot rank: nothing says which numbers such a kernel multiplies by its weights."""
+    for layer in model.layers if isinstance(prune.importance, Wanda) else ():
+        if layer.name in chosen and layer.operator in KERNELS:
+            message = (
+                f"wanda needs the inputs of each weight, and inside of {layer.operator} those of {layer.name!r} cannot "
+                "be seen: exclude the layer with prune.layers.exclude, or ask for taylor or l1."
+            )
+            yield Finding(code=InvalidSpec.code, pointer="/prune/importance", message=message)
 
 
 def _where(layers: Layers | Groups, pattern: str | None) -> str:

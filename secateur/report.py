@@ -117,6 +117,14 @@ class Size(Record):
     )
 
 
+class Calibration(Record):
+    """What an importance was gathered on, in each round anew."""
+
+    kind: str = Field(description="The importance.", examples=["taylor"])
+    batches: int = Field(description="Batches of training examples; of movement, steps.")
+    examples: int = Field(description="Different training examples in them.")
+
+
 class Macs(Record):
     """Multiply-accumulates of one example, in convolutions, linear layers, matrix products and attention."""
 
@@ -191,6 +199,9 @@ class Report(Record):
     units: tuple[UnitCount, ...] = Field(default=(), description="Structured jobs only: the chosen groups.")
     frozen: tuple[FrozenNode, ...] = Field(default=(), description="Structured jobs only.")
     proof: Proof | None = Field(default=None, description="Structured jobs only: a job whose proof fails, fails.")
+    calibration: Calibration | None = Field(
+        default=None, description="Only where the importance looks at data: how much of it."
+    )
     latency: tuple[Latency, ...]
     timing: dict[str, float] = Field(description="Seconds a stage before `measure`, in all attempts that counted.")
     notes: tuple[str, ...] = Field(

@@ -142,9 +142,10 @@ class Forecast(Record):
     macs: Change | None = Field(default=None, description="Structured jobs: multiply-accumulates of one example.")
     estimate: bool = Field(
         default=False,
-        description="Whether which units go, and so the counts, can come out otherwise: scores change when the network "
-        "is retrained between rounds, are drawn (random), or are not stored (models of very many units). The target is "
-        "met all the same, as closely as whole units and multiple_of allow.",
+        description="Whether the counts can come out otherwise. Of units: scores change when the network is retrained "
+        "between rounds, are drawn (random), are gathered on data (taylor, snip), or are not stored (geometric_median, "
+        "models of very many units); the target is met all the same, as closely as whole units and multiple_of allow. "
+        "Of weights: with scope row some row may hold more zeros than it would lose, and all of them stay zero.",
     )
 
 

@@ -37,11 +37,12 @@ def prune(
     multiple_of: Annotated[int | None, Option(help="What stays of a group of units is a multiple of this.")] = None,
     rounds: Annotated[int | None, Option(help="Prune and retrain so often. (5 by default)")] = None,
     scope: Annotated[
-        Literal["global", "layer", "erk"] | None,
-        Option(help="Rank all layers together, each alone, or each alone by an amount from its shape."),
+        Literal["global", "layer", "erk", "row"] | None,
+        Option(help="Rank all layers together, each alone, each alone by an amount from its shape, or each row alone."),
     ] = None,
     importance: Annotated[
-        Literal["l1", "l2", "lamp", "random"] | None, Option(help="What goes first. (l1 by default; of units l2)")
+        Literal["l1", "l2", "lamp", "taylor", "snip", "wanda", "movement", "geometric_median", "random"] | None,
+        Option(help="What goes first. (l1 by default; of units l2)"),
     ] = None,
     include: Annotated[list[str] | None, Option(help="Prune only these layers (glob).")] = None,
     exclude: Annotated[list[str] | None, Option(help="Leave these layers alone (glob).")] = None,

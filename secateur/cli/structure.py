@@ -29,7 +29,8 @@ def report_parts(report: Report) -> Iterator[RenderableType]:
 def forecast_parts(forecast: Forecast) -> Iterator[RenderableType]:
     """What a job would take away."""
     if forecast.weights is not None and forecast.zeros is not None:
-        drawn = table("forecast", "", "weights", "zeros", "share")
+        title = "forecast (at least: rows may hold more zeros)" if forecast.estimate else "forecast"
+        drawn = table(title, "", "weights", "zeros", "share")
         drawn.add_row(f"{len(forecast.layers)} layers", *counts(forecast.weights, forecast.zeros, forecast.zeros))
         yield drawn
     if forecast.parameters is None or forecast.macs is None:

@@ -15,6 +15,15 @@ from secateur.spec.shares import Amount, Glob, kind_of
 Granularity = Literal["channel", "neuron", "head", "unit"]
 
 
+OF_WEIGHTS = {
+    "lamp": "lamp ranks single weights; ask for l2, which scores a unit by its share of its group as lamp does",
+    "wanda": "wanda compares single weights that add up to the same output; ask for taylor, which sees data too",
+    "movement": "movement is a signed number, and a unit is ranked by its share of its group, which a signed number "
+    "has not; ask for taylor, which sums the same products of gradient and weight",
+}
+"""Why units are not ranked by what ranks weights, and by what instead."""
+
+
 class UnitTarget(Record):
     """The share of the chosen units."""
 
@@ -80,10 +89,8 @@ class PruneUnits(Scheduled):
     @field_validator("importance", mode="before")
     @classmethod
     def _of_units_too(cls, importance: Any) -> Any:
-        if kind_of(importance) == "lamp":
-            raise ValueError(
-                "lamp ranks single weights; ask for l2, which scores a unit by its share of its group as lamp does"
-            )
+        if kind_of(importance) in OF_WEIGHTS:
+            raise ValueError(OF_WEIGHTS[kind_of(importance)])
         return importance
 
     @field_validator("layers", mode="before")

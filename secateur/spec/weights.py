@@ -36,10 +36,11 @@ class PruneWeights(Scheduled):
 
     granularity: Literal["weight"] = "weight"
     importance: WeightImportance = L1()
-    scope: Literal["global", "layer", "erk"] = Field(
+    scope: Literal["global", "layer", "erk", "row"] = Field(
         default="global",
         description="global: all chosen layers are ranked together; layer: each by itself, by the same amount; erk: "
-        "each by an amount that follows from its shape (Evci et al. 2020).",
+        "each by an amount that follows from its shape (Evci et al. 2020); row: each row of each weight, along its "
+        "first axis, by the same amount (as Sun et al. 2023 do).",
     )
     target: Sparsity
     layers: Layers = Layers()
@@ -59,4 +60,9 @@ class PruneWeights(Scheduled):
     def _on_weights(cls, importance: Any) -> Any:
         if kind_of(importance) == "l2":
             raise ValueError("l2 ranks whole units; single weights are ranked by l1 (for one weight both are the same)")
+        if kind_of(importance) == "geometric_median":
+            raise ValueError(
+                "geometric_median compares whole units by their distance; single weights are ranked by l1, lamp, "
+                "taylor, snip, wanda or movement"
+            )
         return importance

@@ -34,6 +34,40 @@ def test_a_job_on_cuda_prunes_what_the_cpu_prunes(tmp_path: Path) -> None:
         assert torch.equal(mask, zeros[1][name])
 
 
+@pytest.mark.parametrize("kind", ["taylor", "snip", "wanda", "movement"])
+def test_what_is_gathered_on_cuda_is_what_the_cpu_gathers(kind: str, tmp_path: Path) -> None:
+    """To rounding: where two scores are nearly equal one device may take the other weight."""
+    torch.manual_seed(0)
+    case = CASES["flatten, fixed batch"]()
+    prune = {"target": {"kind": "sparsity", "amount": 0.6}, "schedule": {"kind": "one_shot"}}
+    spec = {"prune": {**prune, "importance": {"kind": kind}}, "recover": {"kind": "none"}}
+    zeros = []
+    for device in ("cpu", "cuda:0"):
+        wanted = order(tmp_path, case, spec=spec, device=device)
+        run(wanted)
+        state = torch.export.load(Path(wanted.folder) / "model.pt2").state_dict
+        zeros.append(torch.cat([(state[name] == 0).flatten().cpu() for name in ("conv.weight", "fc.weight")]))
+    assert int((zeros[0] != zeros[1]).sum()) <= 0.02 * len(zeros[0])
+
+
+def test_gradients_of_a_recurrent_network_are_gathered_in_evaluation_mode_on_cuda(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = images(5, 4)[..., :3].contiguous()
+    case = Case(Recurrent().eval(), (x[:2],), {"x": x, "target": labels()})
+    prune = {"target": {"kind": "sparsity", "amount": 0.6}, "importance": {"kind": "taylor"}}
+    report = run(order(tmp_path, case, spec={"prune": prune, "recover": {"kind": "none"}}, device="cuda:0")).report
+    assert report.sparsity.zeros == round(0.6 * report.sparsity.total)
+
+
+class Recurrent(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = torch.nn.GRU(3, 5, batch_first=True), torch.nn.Linear(5, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.cells(x)[0][:, -1])
+
+
 def test_the_whole_job_runs_on_cuda(tmp_path: Path) -> None:
     torch.manual_seed(0)
     wanted = order(tmp_path, CASES["flatten, fixed batch"](), device="cuda:0")

@@ -49,6 +49,32 @@ def test_an_amount_that_follows_from_the_shape_is_counted_layer_by_layer() -> No
     assert seen(wanted, MODEL).zeros == sum(round(amounts[name] * layer.total) for name, layer in layers.items())
 
 
+def weights(**fields: Any) -> JobSpec:
+    target = {"target": {"kind": "sparsity", "amount": 0.8}}
+    data = {"train": examples.TRAIN_ID}
+    return JobSpec.model_validate({**examples.SPEC, "data": data, "prune": {**target, **fields}})
+
+
+def with_zeros(zeros: int) -> ModelInspection:
+    layers = [layer.model_copy(update={"zeros": zeros}) for layer in MODEL.layers]
+    return MODEL.model_copy(update={"layers": tuple(layers)})
+
+
+def test_rows_are_counted_one_by_one() -> None:
+    expected = sum(layer.shape[0] * round(0.8 * layer.total / layer.shape[0]) for layer in MODEL.layers)
+    told = seen(weights(scope="row"), with_zeros(0))
+    assert (told.zeros, told.estimate) == (expected, False)
+
+
+def test_where_a_row_may_hold_more_zeros_than_it_would_lose_the_count_is_the_least() -> None:
+    """All zeros of a layer may be in one row."""
+    fewest = min(round(0.8 * layer.total / layer.shape[0]) for layer in MODEL.layers)
+    told = [seen(weights(scope="row"), with_zeros(zeros)) for zeros in (fewest, fewest + 1)]
+    assert [each.estimate for each in told] == [False, True]
+    assert told[0].zeros == told[1].zeros
+    assert not seen(weights(), with_zeros(fewest + 1)).estimate
+
+
 def test_the_example_of_the_api_is_what_the_forecast_says() -> None:
     wanted = JobSpec.model_validate({**examples.STRUCTURED_SPEC, "data": {"train": examples.TRAIN_ID}})
     shown = Forecast.model_validate(examples.STRUCTURED_VALIDATION["forecast"])
@@ -80,6 +106,8 @@ def test_only_the_chosen_groups_are_listed() -> None:
         ({"schedule": {"kind": "iterative", "rounds": 1}}, False),
         ({"schedule": {"kind": "iterative", "rounds": 2}}, True),
         ({"importance": {"kind": "random"}}, True),
+        ({"importance": {"kind": "taylor"}}, True),
+        ({"importance": {"kind": "geometric_median"}}, True),
     ],
 )
 def test_what_can_come_out_otherwise_is_an_estimate(fields: dict[str, Any], estimate: bool) -> None:
@@ -141,6 +169,17 @@ def test_a_target_out_of_reach() -> None:
     assert "at most 0.5 can" in message
     assert "raise max_amount" in message
     assert found(spec(target={"kind": "macs", "amount": 0.5}, max_amount=0.5), MODEL) == ()
+
+
+def test_wanda_of_a_layer_whose_inputs_cannot_be_seen() -> None:
+    recurrent = MODEL.layers[-1].model_copy(update={"operator": "lstm"})
+    model = MODEL.model_copy(update={"layers": (*MODEL.layers[:-1], recurrent)})
+    code, pointer, message = only(found(weights(importance={"kind": "wanda"}), model))
+    assert (code, pointer) == ("invalid_spec", "/prune/importance")
+    assert recurrent.name in message
+    assert "prune.layers.exclude" in message
+    assert found(weights(importance={"kind": "wanda"}, layers={"exclude": [recurrent.name]}), model) == ()
+    assert found(weights(importance={"kind": "taylor"}), model) == ()
 
 
 def test_a_model_whose_units_are_not_known() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Literal
+
+import torch
+from torch import Tensor
 
 from secateur.units import ModelUnits
 from worker.program.program import Program
@@ -11,7 +13,8 @@ from worker.pruning.cut import Cut
 from worker.pruning.labels.labelling import Labelling, label
 from worker.pruning.surgery.operate import operate
 from worker.pruning.units.describe import describe
-from worker.pruning.units.scores import score
+from worker.pruning.units.lines import used_parameters
+from worker.pruning.units.scores import Kind, score, sum_owned
 from worker.pruning.units.units import find_units, removed_labels
 from worker.recovery.memory import memory_errors
 
@@ -40,9 +43,29 @@ class Anatomy:
         """The program in its full size."""
         return self.labelling.program
 
-    def scores(self, kind: Literal["l1", "l2", "random"], seed: int, cut: Cut) -> list[list[float]]:
-        """How much each unit of each group matters in the whole tensors; the lowest goes first."""
-        return score(self._units, self.labelling, kind, seed, ~cut.removed)
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The first names of the parameters that the graph uses."""
+        return tuple(dict.fromkeys(used_parameters(self.whole).values()))
+
+    def scores(self, kind: Kind, seed: int, cut: Cut, gathered: Tensor | None = None) -> list[list[float]]:
+        """How much each unit of each group matters in the whole tensors; the lowest goes first.
+
+        `gathered` is the magnitude of each label, where that comes from data.
+        """
+        return score(self._units, self.labelling, kind, seed, ~cut.removed, gathered=gathered)
+
+    def owned(self, tensors: Mapping[str, Tensor], cut: Cut) -> Tensor:
+        """Of each label the sum over all that belongs to it: float64, (labels,).
+
+        `tensors` are shaped as what the cut leaves of the parameters of these names.
+        """
+        whole = {}
+        for name, parameter in self.whole.named_parameters():
+            if name in tensors:
+                whole[name] = torch.zeros(parameter.shape, dtype=tensors[name].dtype)
+                cut.scatter(name, tensors[name].cpu(), whole[name])
+        return torch.from_numpy(sum_owned(self._units, self.labelling, whole))
 
     def cut(self, gone: Gone) -> Cut:
         """What stays when these units are gone."""

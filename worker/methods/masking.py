@@ -15,6 +15,7 @@ from secateur.spec.weights import PruneWeights
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
+from worker.methods.gathering import FIRST, Gathering
 from worker.methods.method import Network, Note
 from worker.program.program import Program
 from worker.pruning import masks
@@ -38,7 +39,8 @@ class Masking:
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
         """Raises NothingMatches."""
         assert isinstance(bench.spec.prune, PruneWeights)
-        self._prune, self._seed, self._device, self._note = bench.spec.prune, bench.spec.seed, bench.device, note
+        self._prune, self._device, self._note = bench.spec.prune, bench.device, note
+        self._gathering = Gathering(self._prune.importance, bench, note)
         wanted = self._prune.layers
         names = [layer.name for layer in bench.inspection.layers]
         self._amounts = layers.choose(names, wanted.include, wanted.exclude, wanted.override)
@@ -50,7 +52,7 @@ class Masking:
     def at_once(self) -> Iterator[Program]:
         """The final amount, on tensors that are put back afterwards."""
         dense = {name: tensor.detach().clone() for name, tensor in self._weights.items()}
-        masks.apply(self._weights, self._selected(len(self._plan)))
+        masks.apply(self._weights, self._selected(self._plan[-1], FIRST))
         yield self.program
         with torch.no_grad():
             for name, tensor in self._weights.items():
@@ -59,7 +61,7 @@ class Masking:
     def prune(self, number: int) -> Taken:
         """Let the masks grow; one that is there already never shrinks."""
         before = measure_sparsity(self._weights, self._amounts)
-        self.masks = {**self.masks, **self._selected(number)}
+        self.masks = {**self.masks, **self._selected(self._plan[number - 1], number)}
         masks.apply(self._parameters, self.masks)
         after = measure_sparsity(self._weights, self._amounts)
         if after.zeros == before.zeros:
@@ -97,8 +99,8 @@ class Masking:
         self.program.masks.clear()
 
     def findings(self) -> dict[str, Any]:
-        """The zeros."""
-        return {"sparsity": measure_sparsity(self._parameters, self._amounts)}
+        """The zeros, and on how much data they were chosen."""
+        return {"sparsity": measure_sparsity(self._parameters, self._amounts), **self._gathering.findings()}
 
     @property
     def _parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -116,7 +118,9 @@ class Masking:
         curve = getattr(prune.schedule, "curve", "one_shot")
         return rounds(pools, self._weights, self.masks, number=prune.rounds, curve=curve)
 
-    def _selected(self, number: int) -> Masks:
+    def _selected(self, pools: list[Pool], number: int) -> Masks:
+        """Masks that take so much, by what the importance sees in round `number`, in the weights as they are."""
+        weights = self._weights
+        evidence = self._gathering.of_weights(self.program, self.masks, weights, number)
         importance = IMPORTANCE[self._prune.importance.kind]
-        pools = self._plan[number - 1]
-        return select(self._weights, pools, importance=importance, masks=self.masks, seed=self._seed)
+        return select(weights, pools, importance=importance, masks=self.masks, evidence=evidence)

@@ -30,6 +30,7 @@ from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
 from worker.methods.anatomy import Anatomy, Gone
+from worker.methods.gathering import FIRST, Gathering
 from worker.methods.method import Network, Note
 from worker.methods.resizing import copy_numbers, fill, graft, put_back, resized
 from worker.program.program import Program, named_tensors
@@ -65,17 +66,18 @@ class Removal:
         self._prune, self._bench, self._note = bench.spec.prune, bench, note
         schedule, amount = self._prune.schedule, self._prune.target.amount
         self._plan = amounts(self._prune.rounds, amount, curve=getattr(schedule, "curve", "one_shot"))
+        self._gathering = Gathering(self._prune.importance, bench, note)
+        self.program = program.to(bench.device)
+        self.masks = program.masks
         self._anatomy = self._examined(program)
         self._gone: Gone = {}
         self._cut = self._before = self._anatomy.cut(self._gone)
-        self.program = program.to(bench.device)
-        self.masks = program.masks
 
     @contextmanager
     def at_once(self) -> Iterator[Program]:
         """A program of its own, proved. Raises ProofFailed."""
         put_back(self.program, self._cut, self._anatomy.whole)
-        cut = self._anatomy.cut(self._chosen(self._prune.target.amount))
+        cut = self._anatomy.cut(self._chosen(self._prune.target.amount, FIRST))
         network = self._anatomy.operated(cut)
         self._proved(self.program, cut, network)
         yield network.to(self._bench.device)
@@ -84,7 +86,7 @@ class Removal:
     def prune(self, number: int) -> Taken:
         """Choose on the whole tensors as they were trained, and cut anew."""
         put_back(self.program, self._cut, self._anatomy.whole)
-        gone = self._chosen(self._plan[number - 1])
+        gone = self._chosen(self._plan[number - 1], number)
         if gone == self._gone:
             self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
         self._take(gone)
@@ -163,6 +165,7 @@ class Removal:
             "units": self._counts(),
             "frozen": known.frozen,
             "proof": self._proof,
+            **self._gathering.findings(),
         }
 
     def _examined(self, program: Program) -> Anatomy:
@@ -170,7 +173,7 @@ class Removal:
         closed: set[str] = set()
         while True:
             anatomy = Anatomy(program, closed)
-            scores = self._scores(anatomy, anatomy.cut({}))
+            scores = self._scores(anatomy, anatomy.cut({}), FIRST)
             require_reachable(anatomy.known, self._prune, scores)
             last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
             try:
@@ -183,14 +186,16 @@ class Removal:
                 closed.add(node)
                 self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
 
-    def _chosen(self, amount: float) -> dict[str, frozenset[int]]:
-        """What is gone, and the units that go next until it is `amount`, by the numbers in the whole tensors."""
-        known, scores = self._anatomy.known, self._scores(self._anatomy, self._cut)
+    def _chosen(self, amount: float, number: int) -> dict[str, frozenset[int]]:
+        """What is gone, and the units that go next until it is `amount`, by what round `number` sees."""
+        known, scores = self._anatomy.known, self._scores(self._anatomy, self._cut, number)
         chosen = select(known, self._prune, scores, amount, self._gone)
         return {group: units for group, units in chosen.items() if units}
 
-    def _scores(self, anatomy: Anatomy, cut: Cut) -> Scores:
-        scores = anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut)
+    def _scores(self, anatomy: Anatomy, cut: Cut, number: int) -> Scores:
+        """Those of round `number`; `cut` left the program of now."""
+        gathered = self._gathering.of_units(anatomy, self.program, cut, number)
+        scores = anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut, gathered)
         return priced(anatomy.known, self._prune, scores)
 
     def _take(self, gone: Gone) -> None:

@@ -8,30 +8,34 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Importance = Callable[[str, Tensor, int], Tensor]
-"""(name of the parameter, its weight, seed) -> scores shaped as the weight, ranked by magnitude.
+from worker.pruning.evidence import Evidence
+from worker.pruning.keys import ordered
 
-An exact zero of the weight scores zero, so that zeros which are there already count before anything else goes.
+Importance = Callable[[str, Tensor, Evidence], Tensor]
+"""(name of the parameter, its weight, what else is known) -> scores shaped as the weight, ranked by magnitude.
+
+An exact zero of the weight scores zero, and nothing else does, so that zeros which are there already count before
+anything else goes.
 """
 
 
-def l1(name: str, weight: Tensor, seed: int) -> Tensor:
+def l1(name: str, weight: Tensor, evidence: Evidence) -> Tensor:
     """|w| (Han et al. 2015). The weight itself: scores are ranked by magnitude, so nothing is computed or copied."""
     return weight
 
 
-def random(name: str, weight: Tensor, seed: int) -> Tensor:
+def random(name: str, weight: Tensor, evidence: Evidence) -> Tensor:
     """Uniform draws that depend on the seed and the parameter's name alone, so that rounds are nested.
 
     Drawn on the CPU, the same for every device. float64 has 2**53 values: ties do not happen in practice.
     """
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    digest = hashlib.sha256(f"{evidence.seed}:{name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
     scores = torch.rand(weight.shape, generator=generator, dtype=torch.float64).add_(1.0).to(weight.device)
     return scores.masked_fill_(weight.detach() == 0, 0.0)
 
 
-def lamp(name: str, weight: Tensor, seed: int) -> Tensor:
+def lamp(name: str, weight: Tensor, evidence: Evidence) -> Tensor:
     """The square of a weight over those of all weights of its layer that are not smaller (Lee et al. 2021).
 
     Layers compare by what each would lose of what is left of it. Of equal weights the first scores lowest; what is no
@@ -43,5 +47,22 @@ def lamp(name: str, weight: Tensor, seed: int) -> Tensor:
     return torch.empty_like(shares).scatter_(0, order, shares).view(weight.shape)
 
 
-IMPORTANCE: dict[str, Importance] = {"l1": l1, "lamp": lamp, "random": random}
+def gathered(name: str, weight: Tensor, evidence: Evidence) -> Tensor:
+    """What was gathered on data for this weight, in its order: a score may be negative or zero where nothing is."""
+    return ordered(evidence.gathered[name]).masked_fill_(weight.detach() == 0, 0.0)
+
+
+def wanda(name: str, weight: Tensor, evidence: Evidence) -> Tensor:
+    """|w| times the Euclidean norm of what it was multiplied by, which was gathered (Sun et al. 2023)."""
+    scores = weight.detach().abs().to(torch.float32).mul_(evidence.gathered[name])
+    return ordered(scores).masked_fill_(weight.detach() == 0, 0.0)
+
+
+IMPORTANCE: dict[str, Importance] = {
+    "l1": l1,
+    "lamp": lamp,
+    "random": random,
+    **dict.fromkeys(("taylor", "snip", "movement"), gathered),
+    "wanda": wanda,
+}
 """Every importance by the `kind` of the spec."""

@@ -99,6 +99,19 @@ class Ranked:
         torch.bitwise_and(scores.to(self.dtype).view(keys.dtype), self.largest, out=keys)
 
 
+def ordered(scores: Tensor) -> Tensor:
+    """Positive float64 numbers in exactly the order of float32 scores of either sign, equal where those are equal.
+
+    What is compared by magnitude, and may not be zero where there is still something to take, can be ranked so: the
+    bits of a float, turned round below zero, are integers in the order of the floats, and float64 holds them all. What
+    is no number comes last.
+    """
+    numbers = (scores.detach().to(torch.float32) + 0.0).masked_fill_(scores.isnan(), torch.nan)  # -0.0 becomes 0.0
+    bits = numbers.view(torch.int32)
+    signed = bits.bitwise_xor_(bits.bitwise_right_shift(31).bitwise_and_(torch.iinfo(torch.int32).max))
+    return signed.to(torch.float64).add_(2.0**31 + 1)
+
+
 def _hide(keys: Tensor, mask: Tensor, buffer: Tensor) -> None:
     """Set the keys of masked entries to MASKED. Three plain passes: masked_fill_ takes five times as long."""
     keys.bitwise_or_(buffer.copy_(mask).sub_(1))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from secateur.errors import DataMismatch
+from secateur.errors import DataMismatch, JobFailed
 from worker.recovery.memory import memory_errors
 
 LONGEST_REASON = 300
@@ -29,4 +30,18 @@ def run(program: Callable[..., Any], inputs: Sequence[torch.Tensor], device: tor
         raise DataMismatch(
             f"The program cannot be run on inputs of {found}: {reason}",
             remedy="Check that indices are within the program's tables and that its export allows these sizes.",
+        ) from error
+
+
+@contextmanager
+def gradient_errors() -> Iterator[None]:
+    """Raises OutOfMemory, and JobFailed where the program overwrites what the gradients taken inside need."""
+    try:
+        with memory_errors():
+            yield
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
+        raise JobFailed(
+            f"The gradients of the program cannot be computed: {reason}",
+            remedy="Export the program without operators that work in place.",
         ) from error

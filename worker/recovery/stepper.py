@@ -16,11 +16,10 @@ from worker.recovery.autocast import autocast_dtype
 from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.curves import rate_at
 from worker.recovery.masters import Masters
-from worker.recovery.memory import memory_errors
 from worker.recovery.optimizer import optimizer_for, set_rate
 from worker.recovery.order import seed_of
 from worker.recovery.portion import Portion
-from worker.recovery.running import LONGEST_REASON, run
+from worker.recovery.running import gradient_errors, run
 from worker.recovery.state import TrainState, moments_of, restore_moments, restore_tensors
 
 CUDA_CHECK_STEPS = 50
@@ -152,7 +151,8 @@ class Stepper:
             loss = objective.loss(output, target.to(device), self._course.spec.label_smoothing) * (here / labels)
         if not loss.requires_grad:
             raise JobFailed("No parameter has an influence on the scored output: there is nothing to train.")
-        _differentiate(self._scaler.scale(loss))
+        with gradient_errors():
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.masters.take_gradients()
         return loss.detach()
 
@@ -207,19 +207,6 @@ def _said_of_halving(before: int, after: int) -> str:
         f"The memory was not enough to train on {before} examples at once: batches went through the network in parts "
         f"of at most {after}. Each step is the same as before, but for batch norm, which sees every part alone."
     )
-
-
-def _differentiate(loss: torch.Tensor) -> None:
-    """Puts gradients where parameters are; raises JobFailed where the program overwrites what its gradients need."""
-    try:
-        with memory_errors():
-            loss.backward()  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
-        raise JobFailed(
-            f"The gradients of the program cannot be computed: {reason}",
-            remedy="Export the program without operators that work in place.",
-        ) from error
 
 
 def _seed(seed: int, device: torch.device) -> None:

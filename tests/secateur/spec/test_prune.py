@@ -43,7 +43,7 @@ def test_every_structured_granularity_takes_every_target(granularity: str, kind:
     amount=st.floats(0, 1, exclude_max=True),
     max_amount=st.floats(0, 1, exclude_min=True),
     multiple_of=st.integers(1, 1024),
-    importance=st.sampled_from(["l1", "l2", "random"]),
+    importance=st.sampled_from(["l1", "l2", "taylor", "snip", "geometric_median", "random"]),
 )
 def test_json_there_and_back(granularity: str, importance: str, **numbers: Any) -> None:
     target = {"kind": "parameters", "amount": numbers.pop("amount")}
@@ -60,6 +60,12 @@ def test_json_there_and_back(granularity: str, importance: str, **numbers: Any) 
         ({"target": {"kind": "macs", "amount": 0.5}}, "prune.target", "channel, neuron, head or unit"),
         ({**SPEC["prune"], "importance": {"kind": "l2"}}, "prune.importance", "l1"),
         (units(importance={"kind": "lamp"}), "prune.importance", "ask for l2"),
+        (units(importance={"kind": "wanda"}), "prune.importance", "ask for taylor"),
+        (units(importance={"kind": "movement"}), "prune.importance", "ask for taylor"),
+        ({**SPEC["prune"], "importance": {"kind": "geometric_median"}}, "prune.importance", "compares whole units"),
+        (units(importance={"kind": "taylor", "batches": 0}), "prune.importance.batches", "greater than or equal to 1"),
+        (units(importance={"kind": "l2", "batches": 3}), "prune.importance.batches", "not permitted"),
+        (units(scope="row"), "prune.scope", "'global' or 'layer'"),
         (units(scope="erk"), "prune.scope", "'global' or 'layer'"),
         (units(granularity="filter"), "prune", "'weight', 'channel', 'neuron', 'head', 'unit'"),
         (units(granularity=["channel"]), "prune", "'channel'"),

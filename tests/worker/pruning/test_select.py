@@ -14,7 +14,8 @@ from torch.nn.utils import prune
 from secateur import erk
 from secateur.allocation import SCOPES, Pool
 from secateur.layers import choose
-from worker.pruning.growth import rounds, sparsity
+from worker.pruning.evidence import Evidence
+from worker.pruning.growth import rounds
 from worker.pruning.importance import IMPORTANCE, random
 from worker.pruning.masked import Masked
 from worker.pruning.masks import Masks, apply
@@ -53,6 +54,20 @@ def dropping(weights: dict[str, Tensor], amount: float) -> int:
     return max(count(amount, sum(weight.numel() for weight in weights.values())), zeros_in(weights.values()))
 
 
+def evidence(weights: Masks) -> Evidence:
+    """Of either sign, with many zeros and ties."""
+    generator = torch.Generator().manual_seed(7)
+    return Evidence(
+        7, {name: torch.randn(weight.shape, generator=generator).round() for name, weight in weights.items()}
+    )
+
+
+def bags(weights: dict[str, Tensor], pool: Pool) -> list[list[Tensor]]:
+    """What is ranked together: all of a pool, or each of its rows."""
+    whole = [weights[name] for name in pool.names]
+    return [[row] for tensor in whole for row in tensor] if pool.by_row else [whole]
+
+
 def zeros_in(tensors: Iterable[Tensor]) -> int:
     return sum(int((tensor == 0).sum()) for tensor in tensors)
 
@@ -89,14 +104,15 @@ def test_rounds_are_nested_and_each_is_exact(
 ) -> None:
     curve = data.draw(st.sampled_from(["linear", "cubic", "geometric"]))
     pools = SCOPES[scope](dict.fromkeys(weights), amount, shapes(weights))
-    before, present = None, [zeros_in(weights[name] for name in pool.names) for pool in pools]
+    before, present = None, [[zeros_in(bag) for bag in bags(weights, pool)] for pool in pools]
     for number, step in enumerate(rounds(pools, weights, number=4, curve=curve)):
-        masks = select(weights, step, importance=IMPORTANCE[kind], masks=before, seed=7)
+        masks = select(weights, step, importance=IMPORTANCE[kind], masks=before, evidence=evidence(weights))
         assert before is None or nested(masks, before)
         apply(weights, masks)
         for pool, already in zip(step, present, strict=True):
-            entries = sum(weights[name].numel() for name in pool.names)
-            assert sparsity(pool, weights) * entries == pytest.approx(max(count(pool.amount, entries), already))
+            for bag, zeros in zip(bags(weights, pool), already, strict=True):
+                entries = sum(tensor.numel() for tensor in bag)
+                assert zeros_in(bag) == max(count(pool.amount, entries), zeros)
         for name, weight in weights.items():
             weight.add_(weight.sign() * masks[name] * number)
         before = masks
@@ -143,6 +159,7 @@ def test_every_zero_that_came_goes(
         SCOPES[scope](dict.fromkeys(weights), amount, shapes(weights)),
         importance=IMPORTANCE[kind],
         masks=before,
+        evidence=evidence(weights),
     )
     gone = {name: (weight == 0) | ~before.get(name, torch.tensor(True)) for name, weight in weights.items()}
     assert not any(bool((masks[name] & gone[name]).any()) for name in weights)
@@ -159,7 +176,8 @@ def test_fine_tuning_revives_no_zero_that_came(kind: str, scope: str) -> None:
     with torch.no_grad():
         layer.weight[torch.rand(40, 40, generator=torch.Generator().manual_seed(0)) < 0.7] = 0.0
     came = layer.weight == 0
-    masks = select({"w": layer.weight}, SCOPES[scope]({"w": None}, 0.5, {"w": (40, 40)}), importance=IMPORTANCE[kind])
+    pools, known = SCOPES[scope]({"w": None}, 0.5, {"w": (40, 40)}), evidence({"w": layer.weight})
+    masks = select({"w": layer.weight}, pools, importance=IMPORTANCE[kind], evidence=known)
     optimizer = torch.optim.SGD(layer.parameters(), 0.1)
     with Masked({"w": layer.weight}, masks, optimizer):
         for _ in range(3):
@@ -171,9 +189,9 @@ def test_fine_tuning_revives_no_zero_that_came(kind: str, scope: str) -> None:
 
 def test_random_is_seeded_and_differs_by_name() -> None:
     weight = torch.ones(1000)
-    assert torch.equal(random("a", weight, 1), random("a", weight, 1))
-    assert not torch.equal(random("a", weight, 1), random("a", weight, 2))
-    assert not torch.equal(random("a", weight, 1), random("b", weight, 1))
+    assert torch.equal(random("a", weight, Evidence(1)), random("a", weight, Evidence(1)))
+    assert not torch.equal(random("a", weight, Evidence(1)), random("a", weight, Evidence(2)))
+    assert not torch.equal(random("a", weight, Evidence(1)), random("b", weight, Evidence(1)))
 
 
 def test_random_is_uniform_over_subsets() -> None:
@@ -181,7 +199,7 @@ def test_random_is_uniform_over_subsets() -> None:
     draws, weights = 4000, {"a": torch.ones(2), "b": -torch.arange(1.0, 5.0)}
     seen: dict[tuple[bool, ...], int] = {}
     for seed in range(draws):
-        masks = select(weights, [Pool(("a", "b"), 0.5)], importance=random, seed=seed)
+        masks = select(weights, [Pool(("a", "b"), 0.5)], importance=random, evidence=Evidence(seed))
         subset = tuple(masks["a"].tolist() + masks["b"].tolist())
         seen[subset] = seen.get(subset, 0) + 1
     assert len(seen) == 20

@@ -2,7 +2,10 @@
 
 A unit's magnitude is the mean square (l2) or the mean absolute value (l1) of every entry that it owns: its own weights,
 those of its consumers, biases and norms (the groups of Fang et al. 2023, DepGraph). A mean, so that units of one group
-that own different numbers of entries compare.
+that own different numbers of entries compare. Or it is what was gathered on data from the sum of gradient times weight
+over these entries, which is what the loss changes by when all of them go (taylor: its mean square, Molchanov et al.
+2019; snip: its magnitude, van Amersfoort et al. 2020); or the sum of distances to the other units of the group
+(geometric_median, He et al. 2019).
 
 Its score is its share of what is left of the group when its turn comes: the magnitude over the sum of those of all
 units of the group that are not smaller (as LAMP does for the weights of a layer; Lee et al. 2021). So groups of
@@ -13,7 +16,7 @@ groups the one with more units is thinned first.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -22,9 +25,10 @@ from torch import Tensor
 
 from worker.pruning.labels.labelling import Labelling
 from worker.pruning.units.belongings import Flags, Reals, belongings
+from worker.pruning.units.distances import distances
 from worker.pruning.units.units import Units
 
-Kind = Literal["l1", "l2", "random"]
+Kind = Literal["l1", "l2", "taylor", "snip", "geometric_median", "random"]
 
 
 def score(
@@ -34,6 +38,7 @@ def score(
     seed: int = 0,
     alive: Tensor | None = None,
     tensors: Mapping[str, Tensor] | None = None,
+    gathered: Tensor | None = None,
 ) -> list[list[float]]:
     """For each group the scores of its units, to six significant digits: the numbers that a selection compares.
 
@@ -42,27 +47,42 @@ def score(
         alive: Which labels are still there, bool, (labels,); all, when left out. The others score 0.
         tensors: Parameters by their first name, in full size, zero where something is removed; when left out, those of
             `lab.program`.
+        gathered: The magnitude of each label, (labels,), where it comes from data.
     """
     there: Flags = np.ones(units.count, dtype=bool) if alive is None else alive.cpu().numpy()
     if kind == "random":
         return [_rounded(_drawn(group.name, len(group.labels), seed) * there[group.labels]) for group in units.groups]
     known = dict(lab.program.named_parameters()) if tensors is None else tensors
-    magnitudes = _magnitudes(units, lab, known, kind, there)
+    if gathered is not None:
+        magnitudes = gathered.cpu().numpy() * there
+    elif kind == "geometric_median":
+        magnitudes = distances(units, lab, known, there)
+    else:
+        magnitudes = _means(units, lab, known, kind, there)
+    magnitudes = np.where(np.isfinite(magnitudes), magnitudes, 0)  # weights may hold NaN
     return [_rounded(_shares(magnitudes[group.labels])) for group in units.groups]
 
 
-def _magnitudes(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], kind: Kind, there: Flags) -> Reals:
-    """Of each label. What is not a finite number (weights may hold NaN) has none."""
-    power = torch.square if kind == "l2" else torch.abs
-    totals, numbers = np.zeros(units.count), np.zeros(units.count)
+def sum_owned(units: Units, lab: Labelling, tensors: Mapping[str, Tensor]) -> Reals:
+    """Of each label, the sum of all entries that it owns of tensors shaped as the parameters, by their first names."""
+    return _totals(units, lab, tensors, lambda entries: entries)
+
+
+def _means(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], kind: Kind, there: Flags) -> Reals:
+    totals = _totals(units, lab, tensors, torch.square if kind == "l2" else torch.abs)
+    numbers = np.zeros(units.count)
+    for owned in belongings(lab.program, units.lines, tensors):
+        for line, values in owned.numbers(there):
+            numbers[line.labels] += np.bincount(line.places, values)
+    return np.divide(totals, numbers, out=np.zeros(units.count), where=there & (numbers > 0))
+
+
+def _totals(units: Units, lab: Labelling, tensors: Mapping[str, Tensor], power: Callable[[Tensor], Tensor]) -> Reals:
+    totals = np.zeros(units.count)
     for owned in belongings(lab.program, units.lines, tensors):
         for line, values in owned.sums(power):
             totals[line.labels] += np.bincount(line.places, values)
-        for line, values in owned.numbers(there):
-            numbers[line.labels] += np.bincount(line.places, values)
-    means = np.divide(totals, numbers, out=np.zeros(units.count), where=there & (numbers > 0))
-    means[~np.isfinite(means)] = 0
-    return means
+    return totals
 
 
 def _shares(magnitudes: Reals) -> Reals:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.worker.pruning.structured.subject import Subject, subject
 from tests.worker.pruning.units.conftest import Find, Found
 from worker.pruning.units import belongings
-from worker.pruning.units.scores import score
+from worker.pruning.units.scores import score, sum_owned
 from worker.pruning.units.units import removed_labels
 
 NETS = (
@@ -109,6 +109,91 @@ def test_rows_read_in_pieces_give_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     whole = score(net.units, net.lab, "l2")
     monkeypatch.setattr(belongings, "CHUNK", 7)
     assert score(net.units, net.lab, "l2") == whole
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_what_a_unit_owns_is_summed_entry_by_entry(name: str) -> None:
+    net = subject(name)
+    found = sum_owned(net.units, net.lab, dict(net.lab.program.named_parameters()))
+    for group in net.units.groups:
+        for label in group.labels.tolist():
+            picked = [
+                tensor[torch.stack([plane.expand(tensor.shape) == label for plane in planes]).any(0)].sum()
+                for tensor, planes in labels_of(net)
+                if planes
+            ]
+            assert found[label] == pytest.approx(float(sum(picked)), rel=1e-6, abs=1e-6)
+
+
+def test_magnitudes_that_were_gathered_are_shares_of_their_group(find: Find) -> None:
+    net = find(two_layers(), [torch.randn(2, 4)])
+    (group,) = net.units.groups
+    gathered = torch.full((net.units.count,), 5.0, dtype=torch.float64)
+    gathered[group.labels] = torch.tensor([3.0, 1.0, 2.0, math.nan, 2.0, 4.0], dtype=torch.float64)
+    alive = ~removed_labels(net.units, {group.name: [5]})
+    found = score(net.units, net.lab, "taylor", alive=alive, gathered=gathered)
+    assert found == [[1.0, 0.125, pytest.approx(2 / 7), 0.0, pytest.approx(2 / 5), 0.0]]
+
+
+def far(rows: Tensor) -> list[float]:
+    """He et al. 2019: the sum of the distances of each filter to all filters of its layer."""
+    rows = rows.detach().double().flatten(1)
+    return shares([float(sum((one - other).norm() for other in rows)) for one in rows])
+
+
+def test_geometric_median_is_the_formula_of_its_paper(find: Find) -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 3), nn.Flatten(), nn.Linear(6 * 64, 2)
+    )
+    net = find(module, [torch.randn(2, 3, 8, 8)])
+    found = dict(
+        zip([group.name for group in net.units.groups], score(net.units, net.lab, "geometric_median"), strict=True)
+    )
+    np.testing.assert_allclose(found["0.weight"], far(module[0].weight), rtol=1e-5)
+    np.testing.assert_allclose(found["2.weight"], far(module[2].weight.transpose(0, 1)), rtol=1e-5)
+
+
+def test_filters_that_are_gone_are_not_among_the_others(find: Find) -> None:
+    module = two_layers()
+    net = find(module, [torch.randn(2, 4)])
+    (group,) = net.units.groups
+    alive = ~removed_labels(net.units, {group.name: [0, 3]})
+    (found,) = score(net.units, net.lab, "geometric_median", alive=alive)
+    expected = far(module[0].weight[[1, 2, 4, 5]])
+    np.testing.assert_allclose(found, [0, *expected[:2], 0, *expected[2:]], rtol=1e-5)
+
+
+def test_a_unit_is_compared_by_a_row_of_every_layer_that_writes_to_it_and_a_head_by_all_of_its_rows(find: Find) -> None:
+    module = Stream()
+    net = find(module, [torch.randn(2, 4, 5)])
+    stream, hidden, heads = score(net.units, net.lab, "geometric_median")
+    rows = torch.cat([module.stem.weight, module.down.weight, module.out.weight], dim=1)
+    np.testing.assert_allclose(stream, far(rows), rtol=1e-5)
+    np.testing.assert_allclose(hidden, far(module.up.weight), rtol=1e-5)
+    np.testing.assert_allclose(heads, far(module.qkv.weight.unflatten(0, (3, 2, 3)).transpose(0, 1)), rtol=1e-5)
+
+
+class Square(nn.Module):
+    """A stream that is written to by a layer that reads it: its units lie on both axes of a weight."""
+
+    def __init__(self, transposed: bool) -> None:
+        super().__init__()
+        self.stem, self.head, self.transposed = nn.Linear(3, 5), nn.Linear(5, 2), transposed
+        self.mix = nn.Parameter(torch.randn(5, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = torch.tanh(x)
+        return self.head(x + (y @ self.mix if self.transposed else nn.functional.linear(y, self.mix)))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_of_a_weight_from_a_stream_to_itself_the_rows_are_those_of_its_outputs(find: Find, transposed: bool) -> None:
+    module = Square(transposed)
+    net = find(module, [torch.randn(2, 3)])
+    (found,) = score(net.units, net.lab, "geometric_median")
+    mix = module.mix.t() if transposed else module.mix
+    np.testing.assert_allclose(found, far(torch.cat([module.stem.weight, mix], dim=1)), rtol=1e-5)
 
 
 def two_layers() -> nn.Sequential:
