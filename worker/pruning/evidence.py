@@ -28,8 +28,8 @@ NOTHING = Evidence()
 class Sum(Protocol):
     """Adds up the effects of single weights, or of whole units: tensors by any names, of the same shapes each time."""
 
-    def add(self, effects: Mapping[str, Tensor], labels: int) -> None:
-        """Takes the effects of one batch, on which so many labels count; they are not kept."""
+    def add(self, effects: Mapping[str, Tensor], labels: float) -> None:
+        """Takes the effects of one batch, whose labels weigh so much together; they are not kept."""
 
     def total(self) -> dict[str, Tensor]:
         """What has been gathered, by name; the larger, the more it matters."""
@@ -42,7 +42,7 @@ class Squares:
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
 
-    def add(self, effects: Mapping[str, Tensor], labels: int) -> None:
+    def add(self, effects: Mapping[str, Tensor], labels: float) -> None:
         self._batches += 1
         for name, effect in effects.items():
             _add(self._sums, name, effect.square())
@@ -59,9 +59,9 @@ class Mean:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._labels = 0
+        self._labels = 0.0
 
-    def add(self, effects: Mapping[str, Tensor], labels: int) -> None:
+    def add(self, effects: Mapping[str, Tensor], labels: float) -> None:
         self._labels += labels
         for name, effect in effects.items():
             _add(self._sums, name, effect * labels)
@@ -82,7 +82,7 @@ class Moved:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
 
-    def add(self, effects: Mapping[str, Tensor], labels: int) -> None:
+    def add(self, effects: Mapping[str, Tensor], labels: float) -> None:
         for name, effect in effects.items():
             _add(self._sums, name, -effect)
 

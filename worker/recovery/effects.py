@@ -28,8 +28,8 @@ class Effects:
 
     of: dict[str, Tensor]
     """float32, shaped as the parameters; zeros where the loss does not depend on one."""
-    labels: int
-    """On how many labels the loss rests: at least one."""
+    labels: float
+    """What the labels that the loss rests on weigh together: their number, where classes have no weights."""
     unreached: tuple[str, ...]
     """The parameters that the loss does not depend on."""
 
@@ -92,7 +92,7 @@ def _step(masters: Masters, gradients: Gradients, masks: Mapping[str, Tensor], l
 
 
 @torch.no_grad()
-def _products(weights: Mapping[str, Tensor], gradients: Gradients, labels: int) -> Effects:
+def _products(weights: Mapping[str, Tensor], gradients: Gradients, labels: float) -> Effects:
     products, unreached = {}, []
     for name, weight in weights.items():
         gradient, wide = gradients[name], weight.detach().float()

@@ -38,7 +38,7 @@ class Slopes:
         self._scale = LARGEST_SCALE if self._scaled else 1.0
         self._kernels = own_kernels if _recurrent(program.module) else nullcontext
 
-    def of(self, batch: Batch, seed: int | None = None) -> tuple[Gradients, int]:
+    def of(self, batch: Batch, seed: int | None = None) -> tuple[Gradients, float]:
         """The gradients of the mean loss, and of how many labels; where there is no label, no gradients.
 
         `seed` is that of operators that draw. Raises Diverged, OutOfMemory, DataMismatch, JobFailed.
@@ -57,7 +57,7 @@ class Slopes:
                 )
             self._scale /= 2
 
-    def _differentiated(self, batch: Batch) -> tuple[Gradients, int]:
+    def _differentiated(self, batch: Batch) -> tuple[Gradients, float]:
         (inputs, target), device, objective = batch, self._calibration.device, self._calibration.objective
         output = objective.select(run(self._program, inputs, device))
         labels = objective.labels(output, target)
