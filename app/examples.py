@@ -52,8 +52,8 @@ SPEC: dict[str, Any] = {
 }
 
 _layers = (
-    Layer(name="hidden.weight", shape=(64, 64), total=4096, zeros=0, operator="linear"),
-    Layer(name="fc.weight", shape=(10, 64), total=640, zeros=0, operator="linear"),
+    Layer(name="hidden.weight", shape=(64, 64), total=4096, zeros=0, operator="linear", input_axis=1),
+    Layer(name="fc.weight", shape=(10, 64), total=640, zeros=0, operator="linear", input_axis=1),
 )
 _hidden = Axis(fixed=0, parts=((0, 1),))
 _units = ModelUnits(

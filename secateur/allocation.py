@@ -9,6 +9,14 @@ from secateur import erk
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """Runs of `of` consecutive weights along an axis; what is left over at its end belongs to none."""
+
+    axis: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Pool:
     """Weights that are ranked together, in this order, and the share of all their entries that is taken away."""
 
@@ -16,6 +24,8 @@ class Pool:
     amount: float
     by_row: bool = False
     """Whether the share is taken of each row (index of the first axis) of each weight by itself."""
+    blocks: Blocks | None = None
+    """Whether the share is taken of each block of each weight by itself."""
 
 
 Shapes = Mapping[str, Sequence[int]]

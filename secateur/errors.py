@@ -277,7 +277,8 @@ class SurgeryFailed(JobFailed):
 
 
 class ProofFailed(JobFailed):
-    """The pruned network does not compute what the upload does without the removed units. Nothing was published."""
+    """The pruned network does not compute what the upload does without the removed units, or its zeros do not lie in
+    the pattern that was asked for. Nothing was published."""
 
     code = "proof_failed"
 

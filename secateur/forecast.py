@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from secateur import n_m
 from secateur.allocation import SCOPES, Pool
 from secateur.inspection import DatasetInspection, Layer, ModelInspection
 from secateur.layers import choose
@@ -13,6 +14,7 @@ from secateur.removal.prices import foreseen, stored_scores
 from secateur.report import UnitCount
 from secateur.resources import Change, Forecast
 from secateur.spec import JobSpec
+from secateur.spec.n_m import KeepNOfM
 from secateur.spec.structured import PruneUnits
 from secateur.spec.weights import Layers, PruneWeights
 from secateur.units import ModelUnits
@@ -21,8 +23,8 @@ from secateur.units import ModelUnits
 def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, DatasetInspection]) -> Forecast:
     """What a spec that fits takes away.
 
-    Of each pool of n weights, round(amount * n), or what is zero already, exactly; of rows the least, where some may
-    hold more zeros than they would lose. Of units, what the selection by the stored scores takes.
+    Of each pool of n weights, round(amount * n), or what is zero already, exactly; of rows and of blocks of N:M the
+    least, where some may hold more zeros than they would lose. Of units, what the selection by the stored scores takes.
 
     Raises:
         InvalidSpec: It does not fit: a pattern matches nothing, say.
@@ -38,6 +40,8 @@ def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, Datas
 def _of_weights(prune: PruneWeights, model: ModelInspection) -> dict[str, Any]:
     chosen = chosen_layers(prune.layers, model)
     layers = {layer.name: layer for layer in model.layers}
+    if isinstance(prune.target, KeepNOfM):
+        return _of_blocks(n_m.by_name(model.layers, chosen), prune.target)
     pools = SCOPES[prune.scope](chosen, prune.target.amount, {name: layers[name].shape for name in chosen})
     pooled = [([layers[name] for name in pool.names], pool) for pool in pools]
     return {
@@ -61,6 +65,16 @@ def _of_a_row(layer: Layer, pool: Pool) -> int:
 
 def _zeros(layers: Sequence[Layer]) -> int:
     return sum(layer.zeros for layer in layers)
+
+
+def _of_blocks(layers: Sequence[Layer], pattern: KeepNOfM) -> dict[str, Any]:
+    return {
+        "weights": sum(layer.total for layer in layers),
+        "zeros": sum(n_m.zeros(layer, pattern) for layer in layers),
+        "layers": tuple(layer.name for layer in layers),
+        "left_whole": tuple(n_m.left_whole(layers, pattern)),
+        "estimate": any(layer.zeros and n_m.number_of_blocks(layer, pattern.of) for layer in layers),
+    }
 
 
 def _of_units(prune: PruneUnits, units: ModelUnits) -> dict[str, Any]:

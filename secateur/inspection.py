@@ -55,6 +55,11 @@ class Layer(Record):
     total: int = Field(description="Number of weights.")
     zeros: int = Field(description="Weights that are already zero in the upload.")
     operator: str = Field(description="The operator that uses it as its weight.", examples=["conv2d"])
+    input_axis: int | None = Field(
+        default=None,
+        description="The axis that the operator sums over, along which blocks of N:M lie. null: there is none (an "
+        "embedding), or it is not known.",
+    )
 
 
 class ModelInspection(Record):

@@ -7,10 +7,12 @@ from collections.abc import Container, Iterator
 from secateur.errors import InvalidSpec, NothingMatches, NothingPrunable, TargetUnreachable
 from secateur.forecast import chosen_layers
 from secateur.inspection import ModelInspection
+from secateur.n_m import by_name, require_blocks
 from secateur.removal import require_reachable
 from secateur.removal.prices import stored_scores
 from secateur.resources import Finding
 from secateur.spec.importance import Wanda
+from secateur.spec.n_m import KeepNOfM
 from secateur.spec.structured import Groups, PruneUnits
 from secateur.spec.weights import Layers, PruneWeights
 
@@ -29,7 +31,10 @@ def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterat
     """What is wrong with the `prune` of a spec, for this model."""
     try:
         if isinstance(prune, PruneWeights):
-            yield from _without_inputs(prune, chosen_layers(prune.layers, model), model)
+            chosen = chosen_layers(prune.layers, model)
+            if isinstance(prune.target, KeepNOfM):
+                require_blocks(by_name(model.layers, chosen), prune.target)
+            yield from _without_inputs(prune, chosen, model)
         elif model.units is None:
             yield Finding(code=InvalidSpec.code, pointer="/prune/granularity", message=UNITS_UNKNOWN)
         else:
@@ -38,7 +43,8 @@ def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterat
         pointer = _where(prune.layers, error.context.get("pattern"))
         yield Finding(code=error.code, pointer=pointer, message=error.message)
     except NothingPrunable as error:
-        yield Finding(code=error.code, pointer="/prune/granularity", message=f"{error.message} {error.remedy}")
+        pointer = "/prune/target" if isinstance(prune, PruneWeights) else "/prune/granularity"
+        yield Finding(code=error.code, pointer=pointer, message=f"{error.message} {error.remedy}")
     except TargetUnreachable as error:
         yield Finding(code=error.code, pointer="/prune/target/amount", message=f"{error.message} {error.remedy}")
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from secateur.n_m import BlockedLayers
 from secateur.record import Record
 from secateur.spec import JobSpec
 from secateur.units import FrozenNode, UnitKind
@@ -194,6 +195,9 @@ class Report(Record):
     metric: Metric
     rounds: tuple[Round, ...]
     sparsity: Sparsity | None = Field(default=None, description="Weight jobs only.")
+    n_m: BlockedLayers | None = Field(
+        default=None, description="N:M jobs only: the proof of the pattern. A job whose proof fails, fails."
+    )
     size: Size
     macs: Macs | None = Field(default=None, description="Structured jobs only.")
     units: tuple[UnitCount, ...] = Field(default=(), description="Structured jobs only: the chosen groups.")

@@ -137,6 +137,9 @@ class Forecast(Record):
     weights: int | None = Field(default=None, description="Weight jobs: weights in the chosen layers.")
     zeros: int | None = Field(default=None, description="Weight jobs: zeros among them at the end.")
     layers: tuple[str, ...] = Field(default=(), description="Weight jobs: the chosen layers.")
+    left_whole: tuple[str, ...] = Field(
+        default=(), description="N:M jobs: those of them that have no block, and so lose nothing."
+    )
     units: tuple[UnitCount, ...] = Field(default=(), description="Structured jobs: the chosen groups.")
     parameters: Change | None = Field(default=None, description="Structured jobs.")
     macs: Change | None = Field(default=None, description="Structured jobs: multiply-accumulates of one example.")
@@ -145,7 +148,8 @@ class Forecast(Record):
         description="Whether the counts can come out otherwise. Of units: scores change when the network is retrained "
         "between rounds, are drawn (random), are gathered on data (taylor, snip), or are not stored (geometric_median, "
         "models of very many units); the target is met all the same, as closely as whole units and multiple_of allow. "
-        "Of weights: with scope row some row may hold more zeros than it would lose, and all of them stay zero.",
+        "Of weights: with scope row or target n_m some row or block may hold more zeros than it would lose, "
+        "and all of them stay zero, as those do that are in no block.",
     )
 
 

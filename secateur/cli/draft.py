@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ WHERE: dict[str, tuple[str, ...]] = {
     "max_amount": ("prune", "max_amount"),
     "multiple_of": ("prune", "multiple_of"),
     "sparsity": ("prune", "target", "amount"),
+    "n_m": ("prune", "target"),
     "rounds": ("prune", "schedule", "rounds"),
     "include": ("prune", "layers", "include"),
     "exclude": ("prune", "layers", "exclude"),
@@ -41,6 +42,11 @@ WHERE: dict[str, tuple[str, ...]] = {
     "device": ("device",),
 }
 PARTS = ("data", "task", "prune", "recover", "finalize")
+TARGETS = {
+    "sparsity": "--sparsity is of weights",
+    "n_m": "--n-m is of blocks of weights",
+    "amount": "--amount is of units",
+}
 KINDS = {"sparsity": ("prune", "target", "sparsity"), "rounds": ("prune", "schedule", "iterative")}
 
 
@@ -49,8 +55,9 @@ def draft(options: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     spec = {"recover": {"kind": "fine_tune"}} if path is None else from_file(path)
     if options["lr"] is not None or options["original_lr"] is not None:
         spec = without_rates(spec)
-    if options["sparsity"] is not None and options["amount"] is not None:
-        raise typer.BadParameter("--sparsity is of weights, --amount is of units: give one of them")
+    given = [meaning for name, meaning in TARGETS.items() if options[name] is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{', '.join(given)}: give one of them")
     spec = merged(spec, from_options(options))
     if options["amount"] is not None and "kind" not in spec["prune"]["target"]:
         raise typer.BadParameter("--amount needs --target: a share of the units, the parameters or the macs")
@@ -66,7 +73,7 @@ def from_options(options: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if name in KINDS:
             put(changes, (*KINDS[name][:-1], "kind"), KINDS[name][-1])
-        put(changes, path, overrides(value) if name == "override" else value)
+        put(changes, path, READ[name](value) if name in READ else value)
     return changes
 
 
@@ -114,6 +121,18 @@ def _override(pair: str) -> tuple[str, float]:
     if not name:
         raise typer.BadParameter(f"{pair!r} is not PATTERN=AMOUNT, as in 'fc.*=0.5'", param_hint="--override")
     return name, share
+
+
+def pattern(given: str) -> dict[str, Any]:
+    """`KEEP:OF`, as in 2:4. Raises BadParameter."""
+    keep, _, of = given.partition(":")
+    if not (keep.isdecimal() and of.isdecimal()):
+        raise typer.BadParameter(f"{given!r} is not KEEP:OF, as in 2:4", param_hint="--n-m")
+    return {"kind": "n_m", "keep": int(keep), "of": int(of)}
+
+
+READ: dict[str, Callable[[Any], Any]] = {"override": overrides, "n_m": pattern}
+"""How options are read whose text is no value of the spec."""
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

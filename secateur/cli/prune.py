@@ -25,6 +25,9 @@ def prune(
     test: Annotated[str | None, Option(help="Test data; it only reports.")] = None,
     validation: Annotated[str | None, Option(help="A share of the training data, a file, or an id.")] = None,
     sparsity: Annotated[float | None, Option(help="The share of weights to take away, 0 <= share < 1.")] = None,
+    n_m: Annotated[
+        str | None, Option(help="Of each block of OF weights along the input at most KEEP stay: 2:4.")
+    ] = None,
     granularity: Annotated[
         Literal["weight", "channel", "neuron", "head", "unit"] | None,
         Option(help="What is taken away; unit: channels, neurons and heads. (weight by default)"),

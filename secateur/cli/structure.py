@@ -29,9 +29,11 @@ def report_parts(report: Report) -> Iterator[RenderableType]:
 def forecast_parts(forecast: Forecast) -> Iterator[RenderableType]:
     """What a job would take away."""
     if forecast.weights is not None and forecast.zeros is not None:
-        title = "forecast (at least: rows may hold more zeros)" if forecast.estimate else "forecast"
+        title = "forecast (at least: zeros that are there may add to it)" if forecast.estimate else "forecast"
         drawn = table(title, "", "weights", "zeros", "share")
         drawn.add_row(f"{len(forecast.layers)} layers", *counts(forecast.weights, forecast.zeros, forecast.zeros))
+        if forecast.left_whole:
+            drawn.caption = f"{len(forecast.left_whole)} of them have no block and stay whole: see --json"
         yield drawn
     if forecast.parameters is None or forecast.macs is None:
         return

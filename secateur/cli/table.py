@@ -11,6 +11,7 @@ from rich.text import Text
 
 from secateur.cli.drawing import figure, plain, size, table
 from secateur.cli.structure import report_parts
+from secateur.n_m import BlockedLayers
 from secateur.report import SHARES, Latency, Metric, Report, Round, Size, Sparsity
 
 
@@ -26,6 +27,8 @@ def parts(report: Report) -> Iterator[RenderableType]:
         yield rounds_table(report.rounds, report.metric)
     if report.sparsity is not None:
         yield sparsity_table(report.sparsity)
+        if report.n_m is not None:
+            yield blocks_table(report.n_m)
     else:
         yield from report_parts(report)
     yield size_table(report.size)
@@ -83,6 +86,16 @@ def sparsity_table(sparsity: Sparsity) -> Table:
         drawn.add_row(plain(layer.name), shape, f"{layer.zeros:,}", f"{layer.total:,}", f"{share:.2%}")
     drawn.add_section()
     drawn.add_row("all chosen layers", "", f"{sparsity.zeros:,}", f"{sparsity.total:,}", f"{sparsity.overall:.2%}")
+    return drawn
+
+
+def blocks_table(found: BlockedLayers) -> Table:
+    """The blocks of each chosen layer, and the most weights that are left in one."""
+    title = f"at most {found.keep} of {found.of} weights stay: the proof {'holds' if found.holds else 'DOES NOT HOLD'}"
+    drawn = table(title, "layer", "input axis", "blocks", "most left in one", "weights outside blocks")
+    for layer in found.layers:
+        axis = "-" if layer.axis is None else str(layer.axis)
+        drawn.add_row(plain(layer.name), axis, f"{layer.blocks:,}", str(layer.fullest), f"{layer.remainder:,}")
     return drawn
 
 

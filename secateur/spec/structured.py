@@ -79,9 +79,9 @@ class PruneUnits(Scheduled):
     @field_validator("target", mode="before")
     @classmethod
     def _of_units(cls, target: Any) -> Any:
-        if kind_of(target) == "sparsity":
+        if kind_of(target) in {"sparsity", "n_m"}:
             raise ValueError(
-                "sparsity is a target of granularity weight; units are removed whole, so the target is "
+                f"{kind_of(target)} is a target of granularity weight; units are removed whole, so the target is "
                 "units, parameters or macs"
             )
         return target

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from secateur.record import Record
 from secateur.spec.importance import L1, WeightImportance
+from secateur.spec.n_m import KeepNOfM
 from secateur.spec.schedule import Scheduled
 from secateur.spec.shares import Amount, Glob, kind_of
 
@@ -17,6 +19,9 @@ class Sparsity(Record):
 
     kind: Literal["sparsity"] = "sparsity"
     amount: Amount
+
+
+WeightTarget = Annotated[Sparsity | KeepNOfM, Field(discriminator="kind")]
 
 
 class Layers(Record):
@@ -42,8 +47,15 @@ class PruneWeights(Scheduled):
         "each by an amount that follows from its shape (Evci et al. 2020); row: each row of each weight, along its "
         "first axis, by the same amount (as Sun et al. 2023 do).",
     )
-    target: Sparsity
+    target: WeightTarget
     layers: Layers = Layers()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_have_no_scope(cls, value: Any) -> Any:
+        """The scope that says what happens to blocks, so that the spec in a report is true."""
+        blocked = isinstance(value, Mapping) and kind_of(value.get("target")) == "n_m"
+        return {"scope": "layer", **value} if blocked else value
 
     @field_validator("target", mode="before")
     @classmethod
@@ -51,9 +63,30 @@ class PruneWeights(Scheduled):
         if kind_of(target) in {"units", "parameters", "macs"}:
             raise ValueError(
                 f"the target {kind_of(target)!r} needs a granularity of channel, neuron, head or unit; "
-                "with granularity weight the target is sparsity"
+                "with granularity weight the target is sparsity or n_m"
             )
         return target
+
+    @field_validator("target")
+    @classmethod
+    def _of_blocks(cls, target: WeightTarget, info: ValidationInfo) -> WeightTarget:
+        scope = info.data.get("scope", "layer")
+        if isinstance(target, KeepNOfM) and scope != "layer":
+            raise ValueError(
+                f"n_m takes the same number from every block, so there is nothing to spread by scope {scope!r}: leave "
+                "scope out"
+            )
+        return target
+
+    @field_validator("layers")
+    @classmethod
+    def _blocks_have_no_amounts(cls, layers: Layers, info: ValidationInfo) -> Layers:
+        if layers.override and isinstance(info.data.get("target"), KeepNOfM):
+            raise ValueError(
+                "n_m takes the same number from every block, so override has no amount to change: leave layers out "
+                "with exclude"
+            )
+        return layers
 
     @field_validator("importance", mode="before")
     @classmethod

@@ -73,7 +73,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("/prune/target/amount", -0.1, "/prune/target/amount"),
         ("/prune/target/amount", "x", "/prune/target/amount"),
         ("/prune/target/extra", 1, "/prune/target/extra"),
-        ("/prune/target/kind", "magic", "/prune/target/kind"),
+        ("/prune/target/kind", "magic", "/prune/target"),
         ("/prune/schedule", {"kind": "iterative", "rounds": 0}, "/prune/schedule/rounds"),
         ("/prune/schedule", {"kind": "iterative"}, "/prune/schedule/rounds"),
         ("/prune/layers", {"include": ["*", ""]}, "/prune/layers/include/1"),

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,12 +22,13 @@ from secateur.forecast import forecast
 from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.spec import JobSpec
 from secateur.spec.importance import UnitImportance, WeightImportance
+from secateur.spec.prune import Prune
 from secateur.spec.recover import Recover
 from secateur.spec.schedule import Iterative
 from secateur.spec.structured import Granularity, PruneUnits, StructuredTarget
 from secateur.spec.training import Optimizer, Training
 from secateur.spec.transforms import Transform
-from secateur.spec.weights import PruneWeights
+from secateur.spec.weights import PruneWeights, WeightTarget
 from tests.worker.jobs import order, run
 from tests.worker.networks import CLASSES, Case, images, labels
 from worker.inspection import inspect_model
@@ -59,6 +61,8 @@ def literals(record: Any, field: str) -> list[str]:
     return list(get_args(record.model_fields[field].annotation))
 
 
+AMOUNTS = {"n_m": {"keep": 1, "of": 4}}
+"""What a target takes that takes no amount."""
 COMMON = {
     "schedule": ["one_shot", *literals(Iterative, "curve")],
     "recover": [*(kind for kind in kinds(Recover) if kind != "fine_tune"), *kinds(Optimizer)],
@@ -74,6 +78,7 @@ WEIGHTS = {
     "transform": kinds(Transform),
     "importance": kinds(WeightImportance),
     "scope": literals(PruneWeights, "scope"),
+    "target": kinds(WeightTarget),
     **COMMON,
 }
 UNITS = {
@@ -99,9 +104,10 @@ RECOVER = {
 
 
 def covering(fields: Mapping[str, Sequence[str]]) -> list[Choice]:
-    """A few of all combinations in which every pair of values occurs: always the one with most pairs that are new."""
+    """A few of all combinations in which every pair of values occurs that is allowed in any: the one that has most new
+    pairs, until there is none."""
     every = [dict(zip(fields, values, strict=True)) for values in product(*fields.values())]
-    pairs = {at: frozenset(combinations(choice.items(), 2)) for at, choice in enumerate(every)}
+    pairs = {at: frozenset(combinations(choice.items(), 2)) for at, choice in enumerate(every) if allowed(choice)}
     missing = frozenset().union(*pairs.values())
     chosen = []
     while missing:
@@ -117,21 +123,35 @@ def trained(choices: Sequence[Choice]) -> list[Choice]:
     return [{**choice, **training} for choice, training in zip(choices, dealt, strict=False)]
 
 
-def spec(choice: Choice) -> dict[str, Any]:
-    """The fields of a job."""
+def allowed(choice: Choice) -> bool:
+    """Whether the spec takes these values together."""
+    try:
+        TypeAdapter(Prune).validate_python(pruning(choice))
+    except ValidationError:
+        return False
+    return True
+
+
+def pruning(choice: Choice) -> dict[str, Any]:
+    """The part of a job's fields that says what goes."""
     schedule = {"kind": "one_shot"} if choice["schedule"] == "one_shot" else {"kind": "iterative", "rounds": 2}
     if choice["schedule"] != "one_shot":
         schedule["curve"] = choice["schedule"]
+    return {
+        "granularity": choice["granularity"],
+        "importance": {"kind": choice["importance"]},
+        "scope": choice["scope"],
+        "target": {"kind": choice["target"], **AMOUNTS.get(choice["target"], {"amount": 0.2})},
+        "schedule": schedule,
+    }
+
+
+def spec(choice: Choice) -> dict[str, Any]:
+    """The fields of a job."""
     recover = RECOVER[choice["recover"]]
     training = {} if recover["kind"] == "none" else {field: choice[field] for field in TRAINING}
     return {
-        "prune": {
-            "granularity": choice["granularity"],
-            "importance": {"kind": choice["importance"]},
-            "scope": choice["scope"],
-            "target": {"kind": choice.get("target", "sparsity"), "amount": 0.2},
-            "schedule": schedule,
-        },
+        "prune": pruning(choice),
         "recover": recover | training,
         "finalize": {"artifacts": [artifact(choice)], "latency": None},
     }
@@ -173,6 +193,9 @@ def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
     wanted = order(files, case(), spec=spec(choice), of_data={"transforms": [transform]})
     report = run(wanted).report
     assert report.sparsity.zeros == foreseen(wanted.spec, known).zeros
+    assert (report.n_m is not None) == (choice["target"] == "n_m")
+    if report.n_m is not None:
+        assert max(layer.fullest for layer in report.n_m.layers) == report.n_m.keep == 1
     network = deepcopy(case().module)
     network.load_state_dict(load_file(Path(wanted.folder) / "model.safetensors"), strict=True)
     assert_runs(network)

@@ -11,12 +11,16 @@ from torch import Tensor
 
 from secateur import layers
 from secateur.allocation import SCOPES, Pool
+from secateur.inspection import Layer
+from secateur.n_m import by_name
+from secateur.spec.n_m import KeepNOfM
 from secateur.spec.weights import PruneWeights
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
 from worker.methods.gathering import FIRST, Gathering
 from worker.methods.method import Network, Note
+from worker.methods.pattern import Pattern
 from worker.program.program import Program
 from worker.pruning import masks
 from worker.pruning.growth import rounds
@@ -37,13 +41,14 @@ class Masking:
     masks: Masks
 
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
-        """Raises NothingMatches."""
+        """Raises NothingMatches, NothingPrunable."""
         assert isinstance(bench.spec.prune, PruneWeights)
         self._prune, self._device, self._note = bench.spec.prune, bench.device, note
         self._gathering = Gathering(self._prune.importance, bench, note)
         wanted = self._prune.layers
         names = [layer.name for layer in bench.inspection.layers]
         self._amounts = layers.choose(names, wanted.include, wanted.exclude, wanted.override)
+        self._pattern = self._patterned(by_name(bench.inspection.layers, self._amounts))
         self.program = program.to(self._device)
         self.masks = dict(program.masks)
         self._plan = self._rounds()
@@ -94,13 +99,15 @@ class Masking:
         self.masks = {name: mask.to(self._device) for name, mask in saved.under(PREFIX).items()}
 
     def commit(self, dense: Program) -> None:
-        """As `torch.nn.utils.prune.remove` does: the zeros stay, the masks are no more."""
+        """As `torch.nn.utils.prune.remove` does: the zeros stay, the masks are no more. Raises ProofFailed."""
         masks.apply(self._parameters, self.masks)
         self.program.masks.clear()
+        self._proof = None if self._pattern is None else self._pattern.proof(self._weights)
 
     def findings(self) -> dict[str, Any]:
-        """The zeros, and on how much data they were chosen."""
-        return {"sparsity": measure_sparsity(self._parameters, self._amounts), **self._gathering.findings()}
+        """The zeros, on how much data they were chosen, and whether they lie in the pattern that was asked for."""
+        zeros = measure_sparsity(self._parameters, self._amounts)
+        return {"sparsity": zeros, "n_m": self._proof, **self._gathering.findings()}
 
     @property
     def _parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -111,10 +118,15 @@ class Masking:
         """The chosen layers' weights, in the program's order."""
         return {name: tensor for name, tensor in self.program.named_parameters() if name in self._amounts}
 
+    def _patterned(self, chosen: list[Layer]) -> Pattern | None:
+        target = self._prune.target
+        return Pattern(target, chosen, self._device, self._note) if isinstance(target, KeepNOfM) else None
+
     def _rounds(self) -> list[list[Pool]]:
         prune = self._prune
         shapes = {name: weight.shape for name, weight in self._weights.items()}
         pools = SCOPES[prune.scope](self._amounts, prune.target.amount, shapes)
+        pools = pools if self._pattern is None else self._pattern.pools
         curve = getattr(prune.schedule, "curve", "one_shot")
         return rounds(pools, self._weights, self.masks, number=prune.rounds, curve=curve)
 

@@ -10,6 +10,7 @@ from torch import fx
 from secateur.errors import ProgramFails, UnsupportedStructure
 from secateur.inspection import Batch, Layer, ModelInspection, TensorInfo
 from worker.program.examples import rows_indexed
+from worker.program.input_axes import input_axes
 from worker.program.layers import prunable
 from worker.program.operators import name
 from worker.program.program import BATCH, Program, Size
@@ -75,6 +76,7 @@ def _layers(program: Program) -> tuple[Layer, ...]:
     layers = prunable(program)
     if len(layers) > LAYERS_MAX:
         raise UnsupportedStructure(f"The program has {len(layers)} prunable layers; at most {LAYERS_MAX} are allowed.")
+    axes = input_axes(program, layers)
     return tuple(
         Layer(
             name=first,
@@ -82,6 +84,7 @@ def _layers(program: Program) -> tuple[Layer, ...]:
             total=parameters[first].numel(),
             zeros=int((parameters[first] == 0).sum()),
             operator=operator,
+            input_axis=axes.get(first),
         )
         for first, operator in layers.items()
     )

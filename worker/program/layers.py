@@ -49,7 +49,7 @@ def _used_by(weight: fx.Node) -> str | None:
         node = waiting.pop(0)
         for user in node.users:
             operator = name(user.target)
-            if _takes(user, operator, node):
+            if takes(user, operator, node):
                 return operator
             if operator in PASSES and user.args[0] is node and user not in seen:
                 seen.add(user)
@@ -57,7 +57,8 @@ def _used_by(weight: fx.Node) -> str | None:
     return None
 
 
-def _takes(user: fx.Node, operator: str, node: fx.Node) -> bool:
+def takes(user: fx.Node, operator: str, node: fx.Node) -> bool:
+    """Whether `user`, of this operator, takes a value as its weight."""
     for index in WEIGHT_ARGUMENTS.get(operator, ()):
         given = user.args[index] if index < len(user.args) else None
         if given is node or (isinstance(given, list | tuple) and node in given):

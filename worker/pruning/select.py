@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor
 
 from secateur.allocation import Pool
+from worker.pruning.blocks import keep_blocks
 from worker.pruning.evidence import NOTHING, Evidence
 from worker.pruning.importance import Importance, l1
 from worker.pruning.keys import Ranked
@@ -25,7 +26,7 @@ def select(
 ) -> dict[str, Tensor]:
     """Masks for the weights of all pools: of a pool with n entries, exactly round(amount * n) are dropped.
 
-    Of a pool by rows that is so for each row.
+    Of a pool by rows that is so for each row, and of one of blocks for each block.
 
     What `masks` drop stays dropped and counts first, then exact zeros, then the smallest scores; ties go to the lowest
     positions. Where more entries than that are masked or zero already, exactly those are dropped. The weights are not
@@ -42,5 +43,7 @@ def select(
 def _kept(pool: Pool, scores: Sequence[Tensor], masks: Sequence[Tensor | None]) -> list[Tensor]:
     if pool.by_row:
         return [keep_rows(score, mask, pool.amount) for score, mask in zip(scores, masks, strict=True)]
+    if pool.blocks is not None:
+        return [keep_blocks(score, mask, pool.blocks, pool.amount) for score, mask in zip(scores, masks, strict=True)]
     ranked = Ranked(scores, masks)
     return keep(ranked, count(pool.amount, len(ranked)))

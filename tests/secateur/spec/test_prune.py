@@ -24,6 +24,20 @@ def units(**fields: Any) -> dict[str, Any]:
     return {"granularity": "channel", "target": {"kind": "macs", "amount": 0.5}, **fields}
 
 
+def blocks(scope: str | None = None, layers: dict[str, Any] | None = None, **target: Any) -> dict[str, Any]:
+    around = {name: given for name, given in (("scope", scope), ("layers", layers)) if given is not None}
+    return {"target": {"kind": "n_m", "keep": 2, "of": 4, **target}, **around}
+
+
+@given(of=st.integers(2, 64), data=st.data())
+def test_blocks_are_taken_layer_by_layer_there_and_back(of: int, data: st.DataObject) -> None:
+    keep = data.draw(st.integers(1, of - 1))
+    prune = PRUNE.validate_python(blocks(keep=keep, of=of))
+    assert (prune.scope, round(prune.target.amount * of)) == ("layer", of - keep)
+    assert prune == PRUNE.validate_python(blocks("layer", keep=keep, of=of))
+    assert PRUNE.validate_json(PRUNE.dump_json(prune)) == prune
+
+
 def test_no_granularity_means_weights() -> None:
     prune = PRUNE.validate_python({"target": {"kind": "sparsity", "amount": 0.5}})
     assert isinstance(prune, PruneWeights)
@@ -59,6 +73,15 @@ def test_json_there_and_back(granularity: str, importance: str, **numbers: Any) 
         (units(target={"kind": "sparsity", "amount": 0.5}), "prune.target", "units, parameters or macs"),
         ({"target": {"kind": "macs", "amount": 0.5}}, "prune.target", "channel, neuron, head or unit"),
         ({**SPEC["prune"], "importance": {"kind": "l2"}}, "prune.importance", "l1"),
+        (units(target={"kind": "n_m", "keep": 2, "of": 4}), "prune.target", "units, parameters or macs"),
+        (blocks(scope="global"), "prune.target", "leave scope out"),
+        (blocks(scope="erk"), "prune.target", "leave scope out"),
+        (blocks(layers={"override": {"*": 0.5}}), "prune.layers", "with exclude"),
+        (blocks(keep=4), "prune.target", "must be smaller, not 4 of 4"),
+        (blocks(keep=0), "prune.target.keep", "greater than or equal to 1"),
+        (blocks(of=65), "prune.target.of", "less than or equal to 64"),
+        (blocks(of=4.5), "prune.target.of", "integer"),
+        (blocks(amount=0.5), "prune.target.amount", "not permitted"),
         (units(importance={"kind": "lamp"}), "prune.importance", "ask for l2"),
         (units(importance={"kind": "wanda"}), "prune.importance", "ask for taylor"),
         (units(importance={"kind": "movement"}), "prune.importance", "ask for taylor"),
