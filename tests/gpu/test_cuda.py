@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.worker.jobs import checkpoints, digests, export, order, run
@@ -189,3 +190,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_job_goes_on(tmp_path: Path)
     assert any("parts of at most" in note for note in report.notes)
     assert not any("parts of at most" in note for note in expected.notes)
     assert report.metric.recovered == pytest.approx(expected.metric.recovered, abs=0.15)
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0),
+    reason="there is no CUDA device of compute capability 8.0 or more here",
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of SparseSemiStructuredTensor")
+def test_weights_of_2_in_4_run_on_the_kernels_that_skip_zeros(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = images(64).half()
+    module = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, CLASSES)).half().eval()
+    case = Case(module, (x[:2],), {"input": x, "target": labels()})
+    spec = {"prune": {"target": {"kind": "n_m", "keep": 2, "of": 4}}, "recover": {"kind": "none"}}
+    wanted = order(tmp_path, case, spec=spec, device="cuda:0")
+    report = run(wanted).report
+    assert report.n_m is not None
+    assert report.n_m.holds
+    weight = torch.export.load(Path(wanted.folder) / "model.pt2").state_dict["0.weight"].detach().cuda()
+    packed = torch.sparse.to_sparse_semi_structured(weight)
+    inputs = torch.randn(128, 64, dtype=torch.float16, device="cuda")
+    with torch.inference_mode():
+        found, expected = nn.functional.linear(inputs, packed), nn.functional.linear(inputs, weight)
+    assert torch.allclose(found, expected, atol=2e-2, rtol=2e-2)

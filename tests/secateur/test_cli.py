@@ -143,6 +143,13 @@ def test_everything_about_training_has_an_option(tmp_path: Path) -> None:
     assert spec["recover"] == {"kind": "fine_tune", "learning_rate": 0.01, **training}
 
 
+def test_blocks_take_the_place_of_a_share(tmp_path: Path) -> None:
+    file = {"prune": {"target": {"kind": "sparsity", "amount": 0.5}}, "recover": {"kind": "none"}}
+    for given in (None, file):
+        spec = drafted(tmp_path, given, n_m="2:4", **({"lr": 0.01} if given is None else {}))
+        assert spec["prune"] == {"target": {"kind": "n_m", "keep": 2, "of": 4}}
+
+
 def test_options_win_over_the_file(tmp_path: Path) -> None:
     file = {"prune": examples.SPEC["prune"], "recover": examples.SPEC["recover"], "metadata": {"a": "b"}}
     spec = drafted(tmp_path, file, sparsity=0.5, rounds=2, lr=0.01, optimizer="adamw")

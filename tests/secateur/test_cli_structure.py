@@ -17,6 +17,7 @@ from secateur.cli import app, draft, structure, table
 from secateur.cli.inspect import parts
 from secateur.cli.progress import measurement
 from secateur.inspection import ModelInspection
+from secateur.n_m import BlockedLayer, BlockedLayers
 from secateur.report import Macs, Proof, Report, Round, UnitCount
 from secateur.resources import Forecast
 from secateur.units import FrozenNode
@@ -239,6 +240,27 @@ def test_forecasts_of_both_kinds() -> None:
     assert "4,736 │ 4,262 │ 89.99%" in drawn(*structure.forecast_parts(weights))
     assert "exact" in drawn(*structure.forecast_parts(units))
     assert "estimate" in drawn(*structure.forecast_parts(units.model_copy(update={"estimate": True})))
+
+
+def test_a_forecast_of_blocks_says_what_stays_whole_and_that_it_is_a_bound() -> None:
+    weights = Forecast.model_validate(examples.VALIDATION["forecast"])
+    told = drawn(*structure.forecast_parts(weights.model_copy(update={"estimate": True, "left_whole": ("a", "b")})))
+    assert "at least" in told
+    assert "2 of them have no block" in told
+    assert "at least" not in drawn(*structure.forecast_parts(weights))
+
+
+def test_the_blocks_of_a_report_fit_80_columns() -> None:
+    layers = (
+        BlockedLayer(name="conv.weight", axis=1, blocks=0, remainder=54, fullest=0),
+        BlockedLayer(name="[red]fc.weight", axis=1, blocks=1_216, remainder=3, fullest=2),
+        BlockedLayer(name="words.weight", axis=None, blocks=0, remainder=54, fullest=0),
+    )
+    found = BlockedLayers(keep=2, of=4, holds=True, layers=layers)
+    text = drawn(table.draw(Report.model_validate(examples.REPORT).model_copy(update={"n_m": found})))
+    assert "at most 2 of 4 weights stay: the proof holds" in text
+    for cells in ("[red]fc.weight", "1,216 │", "words.weight"):
+        assert cells in text
 
 
 def test_a_wide_model_fits_80_columns() -> None:

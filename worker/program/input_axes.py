@@ -65,6 +65,8 @@ def _origin(tensor: Tensor, axis: int, whole: Tensor) -> int | None:
     """The axis of the stored weight that an axis of a view of it is, all of it."""
     if not -tensor.dim() <= axis < tensor.dim():
         return None
+    if tensor is whole:
+        return axis % whole.dim()
     size, stride = tensor.shape[axis], tensor.stride(axis)
     same = [at for at in range(whole.dim()) if size > 1 and (whole.shape[at], whole.stride(at)) == (size, stride)]
     return same[0] if same else None
