@@ -47,7 +47,7 @@ def number_of_blocks(layer: Layer, of: int) -> int:
 def pools(layers: Iterable[Layer], pattern: KeepNOfM) -> list[Pool]:
     """Each layer by itself; of each of its blocks the same number goes. What has no block loses nothing."""
     return [
-        Pool((layer.name,), pattern.amount, Blocks(layer.input_axis, pattern.of))
+        Pool((layer.name,), pattern.amount, blocks=Blocks(layer.input_axis, pattern.of))
         if layer.input_axis is not None and number_of_blocks(layer, pattern.of)
         else Pool((layer.name,), 0.0)
         for layer in layers

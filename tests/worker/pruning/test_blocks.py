@@ -110,7 +110,10 @@ def test_rounds_are_nested_and_the_last_is_exact(case: tuple[Tensor, Tensor | No
     weight = torch.where(weight.isfinite() & (weight != 0), weight, torch.ones_like(weight))
     masks = {} if mask is None else {"w": mask}
     start = weight.numel() - int(mask.count_nonzero()) if mask is not None else 0
-    pool, before = Pool(("w",), number / pattern.of, pattern), masks.get("w", torch.ones_like(weight, dtype=torch.bool))
+    pool, before = (
+        Pool(("w",), number / pattern.of, blocks=pattern),
+        masks.get("w", torch.ones_like(weight, dtype=torch.bool)),
+    )
     for step in rounds([pool], {"w": weight}, masks, number=4, curve=curve):
         kept = select({"w": weight}, step, masks={"w": before})["w"]
         assert not bool((kept & ~before).any())
