@@ -53,8 +53,11 @@ def test_blocks_are_whole_and_lie_along_the_axis(rows: int, size: int, kernel: i
 def test_a_layer_without_blocks_loses_nothing() -> None:
     layers = [layer("a", 3, 10), layer("b", 3, 3), layer("c", 8, 8, axis=None), layer("d", 10, 3, axis=0)]
     assert n_m.pools(layers, KeepNOfM(keep=1, of=4)) == [
-        Pool(("a",), 0.75, blocks=Blocks(1, 4)), Pool(("b",), 0.0), Pool(("c",), 0.0), Pool(("d",), 0.75, blocks=Blocks(0, 4)),
-    ]  # fmt: skip
+        Pool(("a",), 0.75, blocks=Blocks(1, 4)),
+        Pool(("b",), 0.0),
+        Pool(("c",), 0.0),
+        Pool(("d",), 0.75, blocks=Blocks(0, 4)),
+    ]
     told = seen(spec(keep=1), *layers)
     assert (told.weights, told.zeros, told.estimate) == (30 + 9 + 64 + 30, 3 * 2 * 3 + 3 * 2 * 3, False)
     assert (told.layers, told.left_whole) == (("a", "b", "c", "d"), ("b", "c"))
