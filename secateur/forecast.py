@@ -26,14 +26,19 @@ def forecast(spec: JobSpec, model: ModelInspection, datasets: Mapping[str, Datas
     Of each pool of n weights, round(amount * n), or what is zero already, exactly; of rows and of blocks of N:M the
     least, where some may hold more zeros than they would lose. Of units, what the selection by the stored scores takes.
 
+    Of a search the most that it may take.
+
     Raises:
         InvalidSpec: It does not fit: a pattern matches nothing, say.
     """
-    if isinstance(spec.prune, PruneWeights):
-        taken = _of_weights(spec.prune, model)
+    prune = spec.prune.fixed
+    if isinstance(prune, PruneWeights):
+        taken = _of_weights(prune, model)
     else:
         assert model.units is not None
-        taken = _of_units(spec.prune, model.units)
+        taken = _of_units(prune, model.units)
+    if prune is not spec.prune:
+        taken["estimate"] = True
     return Forecast(rounds=spec.prune.rounds, examples=datasets[spec.data.train].examples, **taken)
 
 

@@ -8,9 +8,10 @@ from secateur.errors import InvalidSpec, NothingMatches, NothingPrunable, Target
 from secateur.forecast import chosen_layers
 from secateur.inspection import ModelInspection
 from secateur.n_m import by_name, require_blocks
-from secateur.removal import require_reachable
+from secateur.removal import choose_groups, require_reachable
 from secateur.removal.prices import stored_scores
 from secateur.resources import Finding
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.importance import Wanda
 from secateur.spec.n_m import KeepNOfM
 from secateur.spec.structured import Groups, PruneUnits
@@ -37,8 +38,10 @@ def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterat
             yield from _without_inputs(prune, chosen, model)
         elif model.units is None:
             yield Finding(code=InvalidSpec.code, pointer="/prune/granularity", message=UNITS_UNKNOWN)
-        else:
+        elif not isinstance(prune.target, MaxAccuracyDrop):  # a search goes as far as it can
             require_reachable(model.units, prune, stored_scores(model.units, prune))
+        else:
+            choose_groups(model.units, prune)
     except NothingMatches as error:
         pointer = _where(prune.layers, error.context.get("pattern"))
         yield Finding(code=error.code, pointer=pointer, message=error.message)

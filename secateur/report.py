@@ -43,7 +43,8 @@ class Metric(Record):
     )
     dense: float = Field(description="As uploaded, or as the job trained it from there (lottery_ticket).")
     one_shot: float | None = Field(
-        description="The final amount removed at once, without training: what retraining is worth. null: not finite."
+        description="The final amount removed at once, without training: what retraining is worth. null: not finite, "
+        "or not known (a search on a network that the job trained itself)."
     )
     pruned: float | None = Field(
         description="After the last pruning step, before the training that follows. null: not finite."
@@ -82,7 +83,20 @@ class Round(Record):
         description="Whether new statistics of batch norm did better than the old ones and were kept. null: there "
         "were no new ones.",
     )
+    amount: float | None = Field(default=None, description="Of a search: the share that this trial took in all.")
+    kept: bool = Field(default=True, description="false: a search found it too bad, and went back to the one before.")
     ticket: Ticket | None = Field(default=None, description="Where recover.controls asks for it.")
+
+
+class BudgetSearch(Record):
+    """The search for the smallest network within a budget, all on the validation data."""
+
+    dense: float = Field(description="The dense network's metric.")
+    bound: float = Field(description="The worst that the budget allows.")
+    found: float | None = Field(description="Of the network that is handed over.")
+    trials: int = Field(description="Networks that were tried, one a round.")
+    epochs: int = Field(description="Of training, in all trials together.")
+    epochs_of_one_job: int = Field(description="What a job with the same schedule and recipe would train.")
 
 
 class LayerSparsity(Record):
@@ -194,6 +208,7 @@ class Report(Record):
     schema_version: Literal[1] = 1
     metric: Metric
     rounds: tuple[Round, ...]
+    budget: BudgetSearch | None = Field(default=None, description="Of a search (max_accuracy_drop) only.")
     sparsity: Sparsity | None = Field(default=None, description="Weight jobs only.")
     n_m: BlockedLayers | None = Field(
         default=None, description="N:M jobs only: the proof of the pattern. A job whose proof fails, fails."

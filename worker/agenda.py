@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from secateur.spec import JobSpec
+from secateur.spec.budget import MaxAccuracyDrop
+from secateur.spec.recover import Recover
 from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.training import Training
 
@@ -15,6 +17,10 @@ DENSE = 0
 ROUNDS_MAX = 1000
 CONTROLS: Mapping[str, int] = {"random_reinit": ROUNDS_MAX, "random_mask": 2 * ROUNDS_MAX}
 """The networks that are trained beside a lottery ticket; each has the index of its round and this."""
+
+
+TRIALS = 12
+"""A search needs fewer steps than this beyond its ladder: halving the largest gap in what is left takes six."""
 
 
 def round_of(index: int) -> int:
@@ -41,6 +47,18 @@ def after_round(recover: Training, number: int, rounds: int) -> Session:
     return Session(number, recover.epochs_in(number, rounds), recover.epochs_before)
 
 
+def trial(recover: Training, number: int, rounds: int) -> Session:
+    """The training of a network that a search tries: at most as long as that of a last round."""
+    return Session(number, recover.epochs_in(rounds, rounds), recover.epochs_before)
+
+
+def rounds(recover: Recover, number: int) -> list[Session]:
+    """The trainings of all rounds of a job without a search; none where nothing is trained."""
+    if not isinstance(recover, Training):
+        return []
+    return [after_round(recover, each, number) for each in range(1, number + 1)]
+
+
 def controls(recover: LotteryTicket, number: int, rounds: int) -> dict[str, Session]:
     """What is trained beside the ticket of a round; none where the spec asks for none.
 
@@ -56,13 +74,16 @@ def controls(recover: LotteryTicket, number: int, rounds: int) -> dict[str, Sess
 
 
 def sessions(spec: JobSpec) -> Iterator[Session]:
-    """All trainings of a job, in order."""
+    """All trainings of a job, in order; of a search as many as there can be."""
     recover, rounds = spec.recover, spec.prune.rounds
     if not isinstance(recover, Training):
         return
     ticket = recover if isinstance(recover, LotteryTicket) else None
     if ticket is not None and ticket.trains_dense:
         yield dense(ticket)
+    if isinstance(spec.prune.target, MaxAccuracyDrop):
+        yield from (trial(recover, number, rounds) for number in range(1, rounds + TRIALS + 1))
+        return
     for number in range(1, rounds + 1):
         yield after_round(recover, number, rounds)
         if ticket is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from secateur.errors import OutOfMemory
-from secateur.report import Latency, Metric, Provenance, Report, finite
+from secateur.report import BudgetSearch, Latency, Metric, Provenance, Report, finite
 from worker.bench import Bench
 from worker.ledger import Ledger
 from worker.methods.method import Method
@@ -59,6 +59,7 @@ def report(
     ledger: Ledger,
     recovered: Score,
     artifacts: Mapping[str, int],
+    budget: BudgetSearch | None,
 ) -> Report:
     """Everything that is known about the job; `dense` is the upload, for the comparison."""
     pruned = method.program
@@ -67,6 +68,7 @@ def report(
     return Report(
         metric=_metric(bench, ledger, recovered),
         rounds=tuple(ledger.rounds),
+        budget=budget,
         size=measure_size(dense.module.state_dict(), pruned.module.state_dict(), parameters, artifacts),
         latency=latency,
         timing={stage: round(seconds, 3) for stage, seconds in ledger.seconds.items()},
@@ -86,7 +88,6 @@ def report(
 
 def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:
     assert ledger.dense is not None
-    assert ledger.one_shot is not None
     assert ledger.pruned is not None
     return Metric(
         name=bench.objective.metric,
@@ -94,7 +95,7 @@ def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:
         higher_is_better=bench.objective.higher_is_better,
         initial=None if ledger.initial is None else finite(ledger.initial.value),
         dense=ledger.dense.value,
-        one_shot=finite(ledger.one_shot.value),
+        one_shot=None if ledger.one_shot is None else finite(ledger.one_shot.value),
         pruned=finite(ledger.pruned.value),
         recovered=recovered.value,
         examples=recovered.examples,

@@ -30,11 +30,13 @@ class Ledger(BaseModel):
     initial: Score | None = None
     dense_trained: bool = False
     dense: Score | None = None
+    dense_on_validation: Score | None = None
     one_shot: Score | None = None
     pruned: Score | None = None
     round: int = 0
     round_taken: Taken = Taken()
     round_pruned: Score | None = None
+    round_reported: Score | None = None
     rounds: list[Round] = []
     notes: list[str] = []
     seconds: dict[str, float] = {}

@@ -29,6 +29,11 @@ class Lottery:
         self._point: Values | None = self._initial if recover.rewind_epoch == 0 else None
         self._parameters = {name for name, _ in initial.named_parameters()}
 
+    @property
+    def trains_dense(self) -> bool:
+        """Whether the job's dense network is not the upload."""
+        return self._recover.trains_dense
+
     def epoch_ended(self, program: Program, epoch: int) -> None:
         """Remember the values when the dense training has come to the epoch to go back to."""
         if epoch == self._recover.rewind_epoch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ import torch
 
 from secateur.errors import Diverged, JobFailed
 from secateur.report import Round, Ticket, finite
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.rewinding import LotteryTicket
-from secateur.spec.training import Training
 from secateur.states import Stage
 from worker import agenda, bench, checkpoint, finalize
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
+from worker.kept import Kept
 from worker.ledger import Ledger
 from worker.lottery import Lottery, require_same
 from worker.methods.masking import Masking
@@ -30,6 +32,7 @@ from worker.methods.method import Method, Network, Note
 from worker.methods.removal import Removal
 from worker.narration import Narration, Say
 from worker.order import Checkpointed, Finished, JobOrder
+from worker.plan import Budget, Plan, Schedule, Step
 from worker.program.inspection import inspect
 from worker.program.program import Program
 from worker.program.reader import read
@@ -73,6 +76,8 @@ class Pipeline:
         self._method: Method
         self._trainer: Trainer
         self._lottery: Lottery | None = None
+        self._plan: Plan = Schedule(order.spec)
+        self._kept: Kept | None = None
 
     def run(self) -> Finished:
         """Everything, from where the checkpoint says."""
@@ -83,11 +88,12 @@ class Pipeline:
         with self._stage(Stage.EVALUATE):
             self._evaluate()
         self._compare_ticket(rounds)
-        for number in range(len(self._ledger.rounds) + 1, rounds + 1):
-            self._round(number)
+        while (step := self._plan.next(self._ledger.rounds)) is not None:
+            self._round(step)
             self._compare_ticket(rounds)
         with self._stage(Stage.FINALIZE):
             dense = read(Path(self._order.model))
+            self._evaluate_found()
             self._method.commit(dense)
             recovered = self._score(self._method.program, self._bench.reported)
             if finite(recovered.value) is None:
@@ -96,7 +102,10 @@ class Pipeline:
             artifacts = finalize.write(self._method.program, self._method.masks, wanted, self._folder)
         self._tell("recovered", recovered)
         with self._stage(Stage.MEASURE):
-            report = finalize.report(self._order, self._bench, dense, self._method, self._ledger, recovered, artifacts)
+            searched = self._plan.findings(self._ledger.rounds) if isinstance(self._plan, Budget) else None
+            report = finalize.report(
+                self._order, self._bench, dense, self._method, self._ledger, recovered, artifacts, searched
+            )
             drawn = finalize.draw(report, wanted, self._folder)
         return Finished(report=report, artifacts=(*artifacts, *drawn))
 
@@ -148,10 +157,45 @@ class Pipeline:
             if finite(self._ledger.dense.value) is None:
                 raise JobFailed(f"The dense network's {work.objective.metric} is no finite number on the data.")
             self._tell("dense", self._ledger.dense)
-        if self._ledger.one_shot is None:
-            with self._method.at_once() as network:
-                self._ledger.one_shot = self._score(network, work.reported)
-            self._tell("one_shot", self._ledger.one_shot)
+        if isinstance(self._order.spec.prune.target, MaxAccuracyDrop):
+            self._plan = self._search()
+        elif self._ledger.one_shot is None:
+            self._take_at_once(self._method)
+
+    def _take_at_once(self, method: Method) -> None:
+        with method.at_once() as network:
+            self._ledger.one_shot = self._score(network, self._bench.reported)
+        self._tell("one_shot", self._ledger.one_shot)
+
+    def _search(self) -> Budget:
+        """The plan of a search, and the network that it starts from."""
+        work, ledger = self._bench, self._ledger
+        if ledger.dense_on_validation is None:
+            same = work.reported is work.validation
+            ledger.dense_on_validation = ledger.dense if same else self._score(self._method.program, work.validation)
+        assert ledger.dense_on_validation is not None
+        if self._kept is None:
+            self._kept = Kept.of(self._method, None)
+        metric, higher = work.objective.metric, work.objective.higher_is_better
+        return Budget(self._order.spec, metric, higher, ledger.dense_on_validation, self._method.most)
+
+    def _evaluate_found(self) -> None:
+        """What a search found, as if it had been asked for: at once, on the upload. Of other jobs it is known."""
+        if not isinstance(self._plan, Budget):
+            return
+        spec, ledger = self._order.spec, self._ledger
+        self._narration.note(self._plan.told(ledger.rounds))
+        found = self._plan.found(ledger.rounds)
+        if found is None:
+            ledger.one_shot = ledger.pruned = ledger.dense
+        elif self._lottery is None or not self._lottery.trains_dense:
+            prune = spec.prune.taking(found)
+            method = METHODS[prune.granularity](
+                read(Path(self._order.model)),
+                replace(self._bench, spec=spec.model_copy(update={"prune": prune})),
+                self._narration.note,
+            )
+            self._take_at_once(method)
 
     @property
     def _ledger(self) -> Ledger:
@@ -163,38 +207,49 @@ class Pipeline:
         with self._narration.stage(stage, number):
             yield
 
-    def _round(self, number: int) -> None:
-        if self._ledger.round < number:
-            with self._stage(Stage.PRUNE, number):
-                self._prune(number)
-        with self._stage(Stage.FINE_TUNE, number):
-            self._fine_tune(number)
+    def _round(self, step: Step) -> None:
+        if self._ledger.round < step.number:
+            with self._stage(Stage.PRUNE, step.number):
+                self._prune(step)
+        with self._stage(Stage.FINE_TUNE, step.number):
+            self._fine_tune(step)
+        if self._plan.searches:
+            self._keep_or_undo()
         self._save()
 
-    def _prune(self, number: int) -> None:
-        work, prune = self._bench, self._order.spec.prune
-        taken = self._method.prune(number)
+    def _keep_or_undo(self) -> None:
+        ledger = self._ledger
+        if ledger.rounds[-1].kept:
+            self._kept, ledger.pruned = Kept.of(self._method, self._trainer.state), ledger.round_reported
+        else:
+            assert self._kept is not None
+            self._kept.put_back(self._method)
+            self._trainer.state = self._kept.memory
+
+    def _prune(self, step: Step) -> None:
+        work, number = self._bench, step.number
+        taken = self._method.prune(number, step.amount)
         if self._trainer.state is not None:
             self._trainer.state = self._method.carried(self._trainer.state)
         self._ledger.round, self._ledger.round_taken = number, taken
         self._ledger.round_pruned = self._score(self._method.program, work.validation)
-        if number == prune.rounds:
+        if step.last:
             same = work.reported is work.validation
             score = self._ledger.round_pruned if same else self._score(self._method.program, work.reported)
-            self._ledger.pruned = score
+            self._ledger.pruned = self._ledger.round_reported = score
         gone = taken.model_dump(exclude_none=True)
         self._tell("pruned", self._ledger.round_pruned, "validation", round=number, **gone)
 
-    def _fine_tune(self, number: int) -> None:
-        recover, pruned = self._order.spec.recover, self._ledger.round_pruned
+    def _fine_tune(self, step: Step) -> None:
+        number, session, pruned = step.number, step.session, self._ledger.round_pruned
         assert pruned is not None
         recovered, best, epochs, stopped = pruned, 0, 0, False
-        if isinstance(recover, Training):
-            session = agenda.after_round(recover, number, self._order.spec.prune.rounds)
+        if session is not None:
             if self._lottery is not None:
                 self._lottery.rewind(self._method)
             network = Network(self._method.program, self._method.masks)
-            outcome = self._trainer.train(network, session, pruned if self._lottery is None else None)
+            before = pruned if self._lottery is None else None
+            outcome = self._trainer.train(network, session, before, enough=self._plan.enough)
             recovered, best, epochs = outcome.recovered, outcome.best_epoch, outcome.epochs
             stopped = epochs < session.epochs
         recovered, recalibrated = self._trainer.recalibrate(self._method.program, number, recovered)
@@ -209,6 +264,8 @@ class Pipeline:
                 stopped_early=stopped,
                 best_epoch=best,
                 recalibrated=recalibrated,
+                amount=step.amount,
+                kept=self._plan.keeps(recovered),
             )
         )
         self._tell("recovered", recovered, "validation", round=number, best_epoch=best)
@@ -255,6 +312,9 @@ class Pipeline:
         note = {"ledger": ledger.model_dump(mode="json"), "training": None}
         if self._lottery is not None:
             tensors |= self._lottery.tensors()
+        if self._kept is not None:
+            tensors |= self._kept.tensors()
+            note["kept"] = None if self._kept.training is None else self._kept.training.facts
         if training is not None:
             tensors |= {f"training/{name}": tensor for name, tensor in training.tensors.items()}
             note["training"] = training.facts
@@ -274,6 +334,8 @@ class Pipeline:
             self._lottery.restore(saved)
         if saved.note["training"] is not None:
             self._trainer.state = TrainState(saved.under("training"), saved.note["training"])
+        if "kept" in saved.note:
+            self._kept = Kept.from_checkpoint(saved, saved.note["kept"])
         restore_tensors(tensors_of(self._method.program), saved.under("program"))
         self._narration.note(f"Attempt {self._order.attempt} went on from a checkpoint in round {self._ledger.round}.")
 

@@ -11,6 +11,7 @@ from worker.agenda import Session, round_of
 from worker.bench import Bench
 from worker.methods.method import Network
 from worker.narration import Narration
+from worker.plan import Enough
 from worker.program.program import Program
 from worker.pruning.masked import Masked
 from worker.recovery.course import Course
@@ -35,7 +36,13 @@ class Trainer:
         self.save: Callable[[], None] = lambda: None
 
     def train(
-        self, network: Network, session: Session, pruned: Score | None = None, on_epoch: EpochEnded | None = None
+        self,
+        network: Network,
+        session: Session,
+        pruned: Score | None = None,
+        *,
+        enough: Enough | None = None,
+        on_epoch: EpochEnded | None = None,
     ) -> Outcome:
         """Train in place; see `fine_tune`. Raises what that does, and PauseAsked."""
 
@@ -53,6 +60,7 @@ class Trainer:
             self._handed_over(),
             before=session.before,
             pruned=pruned,
+            enough=enough,
             on_step=self._stepped,
             on_epoch=ended,
         )

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from secateur.ids import ModelId
 from secateur.record import Record
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.data import Data
 from secateur.spec.finalize import Finalize
 from secateur.spec.prune import Prune
@@ -65,6 +66,17 @@ class JobSpec(Record):
         if device == "cpu" and getattr(info.data.get("recover"), "precision", "full") == "fp16":
             raise ValueError("recover.precision fp16 needs a CUDA device: ask for bf16 or full, or for device cuda")
         return device
+
+    @field_validator("recover")
+    @classmethod
+    def _rounds_to_control(cls, recover: Recover, info: ValidationInfo) -> Recover:
+        searches = isinstance(getattr(info.data.get("prune"), "target", None), MaxAccuracyDrop)
+        if searches and isinstance(recover, LotteryTicket) and recover.controls != "none":
+            raise ValueError(
+                "a search (max_accuracy_drop) tries amounts that nobody knows before, so its rounds have no controls: "
+                "set controls to none, or ask for the sparsity that the search found"
+            )
+        return recover
 
     @field_validator("finalize")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from secateur.record import Record
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.importance import L2, UnitImportance
 from secateur.spec.schedule import Scheduled
 from secateur.spec.shares import Amount, Glob, kind_of
@@ -45,7 +46,15 @@ class MacTarget(Record):
     amount: Amount
 
 
-StructuredTarget = Annotated[UnitTarget | ParameterTarget | MacTarget, Field(discriminator="kind")]
+StructuredTarget = Annotated[UnitTarget | ParameterTarget | MacTarget | MaxAccuracyDrop, Field(discriminator="kind")]
+
+
+COUNTED: dict[str, type[UnitTarget | ParameterTarget | MacTarget]] = {
+    "units": UnitTarget,
+    "parameters": ParameterTarget,
+    "macs": MacTarget,
+}
+"""The target by what it counts."""
 
 
 class Groups(Record):
@@ -75,6 +84,19 @@ class PruneUnits(Scheduled):
         "allows (heads are left as they are).",
     )
     layers: Groups = Groups()
+
+    @property
+    def fixed(self) -> PruneUnits:
+        """The same with a target that says how much goes: of a search, the most that it tries."""
+        if not isinstance(self.target, MaxAccuracyDrop):
+            return self
+        return self.taking(self.target.most)
+
+    def taking(self, amount: float) -> PruneUnits:
+        """The same, taking this share of what the target counts."""
+        target = self.target
+        kind = target.minimise if isinstance(target, MaxAccuracyDrop) else target.kind
+        return self.model_copy(update={"target": COUNTED[kind](amount=amount)})
 
     @field_validator("target", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from secateur.record import Record
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.importance import L1, WeightImportance
 from secateur.spec.n_m import KeepNOfM
 from secateur.spec.schedule import Scheduled
@@ -21,7 +22,7 @@ class Sparsity(Record):
     amount: Amount
 
 
-WeightTarget = Annotated[Sparsity | KeepNOfM, Field(discriminator="kind")]
+WeightTarget = Annotated[Sparsity | KeepNOfM | MaxAccuracyDrop, Field(discriminator="kind")]
 
 
 class Layers(Record):
@@ -64,6 +65,27 @@ class PruneWeights(Scheduled):
             raise ValueError(
                 f"the target {kind_of(target)!r} needs a granularity of channel, neuron, head or unit; "
                 "with granularity weight the target is sparsity or n_m"
+            )
+        return target
+
+    @property
+    def fixed(self) -> PruneWeights:
+        """The same with a target that says how much goes: of a search, the most that it tries."""
+        if not isinstance(self.target, MaxAccuracyDrop):
+            return self
+        return self.taking(self.target.most)
+
+    def taking(self, amount: float) -> PruneWeights:
+        """The same, taking this share."""
+        return self.model_copy(update={"target": Sparsity(amount=amount)})
+
+    @field_validator("target")
+    @classmethod
+    def _zeros_save_no_macs(cls, target: WeightTarget) -> WeightTarget:
+        if isinstance(target, MaxAccuracyDrop) and target.minimise != "parameters":
+            raise ValueError(
+                "zeros do not make a network need fewer MACs: minimise parameters, or ask for granularity channel, "
+                "neuron, head or unit"
             )
         return target
 

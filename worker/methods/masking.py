@@ -43,7 +43,7 @@ class Masking:
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
         """Raises NothingMatches, NothingPrunable."""
         assert isinstance(bench.spec.prune, PruneWeights)
-        self._prune, self._device, self._note = bench.spec.prune, bench.device, note
+        self._prune, self._device, self._note = bench.spec.prune.fixed, bench.device, note
         self._gathering = Gathering(self._prune.importance, bench, note)
         wanted = self._prune.layers
         names = [layer.name for layer in bench.inspection.layers]
@@ -63,10 +63,16 @@ class Masking:
             for name, tensor in self._weights.items():
                 tensor.copy_(dense[name])
 
-    def prune(self, number: int) -> Taken:
+    @property
+    def most(self) -> float:
+        """What the target asks for."""
+        return self._prune.target.amount
+
+    def prune(self, number: int, amount: float | None = None) -> Taken:
         """Let the masks grow; one that is there already never shrinks."""
+        pools = self._plan[number - 1] if amount is None else self._pools(amount)
         before = measure_sparsity(self._weights, self._amounts)
-        self.masks = {**self.masks, **self._selected(self._plan[number - 1], number)}
+        self.masks = {**self.masks, **self._selected(pools, number)}
         masks.apply(self._parameters, self.masks)
         after = measure_sparsity(self._weights, self._amounts)
         if after.zeros == before.zeros:
@@ -123,12 +129,13 @@ class Masking:
         return Pattern(target, chosen, self._device, self._note) if isinstance(target, KeepNOfM) else None
 
     def _rounds(self) -> list[list[Pool]]:
-        prune = self._prune
+        pools = self._pools(self.most) if self._pattern is None else self._pattern.pools
+        curve = getattr(self._prune.schedule, "curve", "one_shot")
+        return rounds(pools, self._weights, self.masks, number=self._prune.rounds, curve=curve)
+
+    def _pools(self, amount: float) -> list[Pool]:
         shapes = {name: weight.shape for name, weight in self._weights.items()}
-        pools = SCOPES[prune.scope](self._amounts, prune.target.amount, shapes)
-        pools = pools if self._pattern is None else self._pattern.pools
-        curve = getattr(prune.schedule, "curve", "one_shot")
-        return rounds(pools, self._weights, self.masks, number=prune.rounds, curve=curve)
+        return SCOPES[self._prune.scope](self._amounts, amount, shapes)
 
     def _selected(self, pools: list[Pool], number: int) -> Masks:
         """Masks that take so much, by what the importance sees in round `number`, in the weights as they are."""

@@ -43,8 +43,15 @@ class Method(Protocol):
     def at_once(self) -> AbstractContextManager[Program]:
         """The upload with the final amount taken at once, without training; asked for before the first round."""
 
-    def prune(self, number: int) -> Taken:
-        """Take what round `number`, counted from 1, is to take; how much is gone then in all."""
+    @property
+    def most(self) -> float:
+        """The share that is gone after the last round that is planned; of a search, the largest that can be tried."""
+
+    def prune(self, number: int, amount: float | None = None) -> Taken:
+        """Take what round `number`, counted from 1, is to take; how much is gone then in all.
+
+        With `amount`, so much is gone then, whatever the plan says.
+        """
 
     def carried(self, state: TrainState) -> TrainState:
         """What the training of the last round left, as it fits the tensors of now."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateur.errors import ProofFailed, SurgeryFailed
+from secateur.errors import ProofFailed, SurgeryFailed, TargetUnreachable
 from secateur.layers import named
 from secateur.removal import (
     TOLERANCE,
@@ -25,6 +25,7 @@ from secateur.removal import (
 )
 from secateur.removal.queue import Scores, line_up
 from secateur.report import Macs, Proof, UnitCount
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
@@ -63,13 +64,14 @@ class Removal:
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
         """Raises NothingPrunable, NothingMatches, TargetUnreachable, SurgeryFailed."""
         assert isinstance(bench.spec.prune, PruneUnits)
-        self._prune, self._bench, self._note = bench.spec.prune, bench, note
-        schedule, amount = self._prune.schedule, self._prune.target.amount
-        self._plan = amounts(self._prune.rounds, amount, curve=getattr(schedule, "curve", "one_shot"))
+        self._prune, self._bench, self._note = bench.spec.prune.fixed, bench, note
+        self._searches = isinstance(bench.spec.prune.target, MaxAccuracyDrop)
         self._gathering = Gathering(self._prune.importance, bench, note)
         self.program = program.to(bench.device)
         self.masks = program.masks
         self._anatomy = self._examined(program)
+        curve = getattr(self._prune.schedule, "curve", "one_shot")
+        self._plan = amounts(self._prune.rounds, self.most, curve=curve)
         self._gone: Gone = {}
         self._cut = self._before = self._anatomy.cut(self._gone)
 
@@ -83,16 +85,21 @@ class Removal:
         yield network.to(self._bench.device)
         let_go(network)
 
-    def prune(self, number: int) -> Taken:
+    @property
+    def most(self) -> float:
+        """What the target asks for; of a search, as much of that as can go."""
+        return self._prune.target.amount
+
+    def prune(self, number: int, amount: float | None = None) -> Taken:
         """Choose on the whole tensors as they were trained, and cut anew."""
         put_back(self.program, self._cut, self._anatomy.whole)
-        gone = self._chosen(self._plan[number - 1], number)
+        gone = self._chosen(self._plan[number - 1] if amount is None else amount, number)
         if gone == self._gone:
             self._note(f"Round {number} removed nothing: as much as it asks for was gone before.")
         self._take(gone)
         known, counts = self._anatomy.known, self._counts()
         kept = kept_per_part(known, gone)
-        if number == self._prune.rounds:
+        if number == self._prune.rounds and not self._searches:
             self._say_what_is_missed()
         return Taken(
             units_removed=1 - sum(count.after for count in counts) / sum(count.before for count in counts),
@@ -174,7 +181,7 @@ class Removal:
         while True:
             anatomy = Anatomy(program, closed)
             scores = self._scores(anatomy, anatomy.cut({}), FIRST)
-            require_reachable(anatomy.known, self._prune, scores)
+            self._require_reachable(anatomy, scores)
             last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
             try:
                 anatomy.operated(last)
@@ -185,6 +192,15 @@ class Removal:
                     raise
                 closed.add(node)
                 self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
+
+    def _require_reachable(self, anatomy: Anatomy, scores: Scores) -> None:
+        """Raises TargetUnreachable, except for a search: that goes as far as it can."""
+        try:
+            require_reachable(anatomy.known, self._prune, scores)
+        except TargetUnreachable as error:
+            if not self._searches:
+                raise
+            self._prune = self._prune.taking(float(error.context["reachable"]))
 
     def _chosen(self, amount: float, number: int) -> dict[str, frozenset[int]]:
         """What is gone, and the units that go next until it is `amount`, by what round `number` sees."""

@@ -60,6 +60,7 @@ def fine_tune(
     *,
     before: int = 0,
     pruned: Score | None = None,
+    enough: Callable[[int, Score], bool] | None = None,
     on_step: Callable[[Moment], None] | None = None,
     on_epoch: Callable[[Moment, Score], None] | None = None,
 ) -> Outcome:
@@ -71,6 +72,7 @@ def fine_tune(
     as so many epochs in a row were no better than the best, be that the weights from before.
 
     `before` says how many epochs of the learning rate's curve are behind the first one: none of a whole training.
+    `enough` hears how many epochs are trained and the best score, and may end the round.
     `pruned` is the score of the weights from before; without it they are evaluated first. `state` from the same round
     resumes it bit for bit, from the round before it hands over the optimizer; it is let go before training begins. The
     order of the examples depends on (seed, round, epoch), random operators on (seed, round, step): neither on what ran
@@ -89,7 +91,12 @@ def fine_tune(
             else:
                 run.begin(pruned)
             del state  # or its tensors would stay in memory for as long as the round takes
-            return run.train(on_step, on_epoch)
+            return run.train(enough or never, on_step, on_epoch)
+
+
+def never(trained: int, best: Score) -> bool:
+    """No score ends a round."""
+    return False
 
 
 def _stepper(
@@ -129,9 +136,12 @@ class _Round:
         self.best = Best(Score(**best["score"]), best["epoch"], tensors, self.course.objective.higher_is_better)
 
     def train(
-        self, on_step: Callable[[Moment], None] | None, on_epoch: Callable[[Moment, Score], None] | None
+        self,
+        enough: Callable[[int, Score], bool],
+        on_step: Callable[[Moment], None] | None,
+        on_epoch: Callable[[Moment, Score], None] | None,
     ) -> Outcome:
-        while self.scored < self.epochs and not self._stalled():
+        while self.scored < self.epochs and not self._stalled() and not enough(self.scored, self.best.score):
             self._train_epoch(on_step)
             score = self._evaluate()
             if not math.isfinite(score.loss):

@@ -12,6 +12,9 @@ from secateur.report import SHARES, Metric, Report, Round
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TICKS = 8
+"""More numbers than this below the axis would run into each other."""
+
 Points = Sequence[float | None]
 
 TICKETS = {
@@ -73,7 +76,7 @@ def _frame(axes: Axes, report: Report, on: str) -> None:
     shown = sorted({left(each) for each in report.rounds}, reverse=True)
     axes.set_xscale("log")
     axes.invert_xaxis()
-    axes.set_xticks(shown[:: max(1, len(shown) // 8)])
+    axes.set_xticks(shown[:: -(-len(shown) // TICKS) or 1])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}%"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if report.metric.name in SHARES:

@@ -1,0 +1,206 @@
+"""The smallest network within a budget: whole jobs that search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from app.examples import SPEC
+from secateur.report import Report, Round
+from secateur.spec import JobSpec
+from tests.secateur.spec.refusals import problems
+from tests.worker.jobs import checkpoints, digests, order, run
+from tests.worker.networks import CLASSES, EXAMPLES, Case, images, labels
+from worker.order import JobOrder
+from worker.plan import Budget, bound
+from worker.recovery.objective import Score
+from worker.search import COST
+
+TUNED = {"kind": "fine_tune", "learning_rate": 0.05, "batch_size": 8, "epochs_per_round": 1, "epochs": 3}
+UNITS = {"granularity": "channel"}
+
+
+@pytest.fixture
+def case() -> Case:
+    torch.manual_seed(0)
+    x = images(1, 6, 6)
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, CLASSES)
+    )
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), labels()).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return Case(net.eval(), (x[:2],), {"input": x, "target": labels()})
+
+
+def search(
+    folder: Path, case: Case, drop: float = 0.1, recover: dict[str, Any] = TUNED, prune: Any = None, **changes: Any
+) -> JobOrder:
+    target = {"kind": "max_accuracy_drop", "amount": drop}
+    schedule = {"kind": "iterative", "rounds": 3, "curve": "geometric"}
+    spec = {"prune": {"target": target, "schedule": schedule, **(prune or {})}, "recover": recover}
+    return order(folder, case, spec={**spec, "finalize": {"latency": None}}, **changes)
+
+
+def assert_searched(report: Report, epochs: int) -> None:
+    """What is true of every search."""
+    found, kept = report.budget, [each for each in report.rounds if each.kept]
+    assert found is not None
+    assert found.found is not None
+    assert found.found >= found.bound
+    assert found.epochs_of_one_job == epochs
+    assert sum(each.epochs for each in report.rounds) == found.epochs <= COST * epochs
+    assert all((each.recovered or 0.0) >= found.bound for each in kept)
+    assert all((each.recovered or 0.0) < found.bound for each in report.rounds if not each.kept)
+    amounts = [each.amount for each in report.rounds]
+    assert len(set(amounts)) == len(amounts) == found.trials
+    assert [each.amount for each in kept] == sorted(each.amount or 0.0 for each in kept)
+
+
+@pytest.mark.parametrize("recover", [TUNED, {"kind": "none"}], ids=["fine_tune", "none"])
+def test_weights_go_until_the_budget_is_spent(recover: dict[str, Any], case: Case, tmp_path: Path) -> None:
+    wanted = search(tmp_path, case, recover=recover)
+    report = run(wanted).report
+    assert_searched(report, epochs=5 if recover is TUNED else 0)
+    last = [each for each in report.rounds if each.kept][-1]
+    assert report.sparsity is not None
+    assert report.sparsity.overall == pytest.approx(last.sparsity)
+    assert last.sparsity == pytest.approx(last.amount, abs=0.002)
+    state = load_file(Path(wanted.folder) / "model.safetensors")
+    assert sum(int((state[each.name] == 0).sum()) for each in report.sparsity.layers) == report.sparsity.zeros
+
+
+def test_a_trial_that_was_too_much_leaves_no_trace(case: Case, tmp_path: Path) -> None:
+    """What is handed over is the last network that was kept, bit for bit: as if the search had ended there."""
+    wanted = search(tmp_path, case, drop=0.05)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    kept = checkpoints(wanted, tmp_path)
+    rounds = run(search(tmp_path, case, drop=0.05)).report.rounds
+    assert len(kept) == len(rounds)
+    assert any(not each.kept for each in rounds), "this search never went too far"
+    for path, _ in kept:
+        saved = load_file(path)
+        seen.append({n.removeprefix("program/"): t for n, t in saved.items() if n.startswith("program/")})
+    state = load_file(Path(wanted.folder) / "model.safetensors")
+    good = max(number for number, each in enumerate(rounds) if each.kept)
+    for after in seen[good:]:
+        for name, tensor in state.items():
+            assert torch.equal(tensor, after[name]), name
+
+
+@pytest.mark.parametrize("prune", [{}, UNITS], ids=["weights", "units"])
+def test_a_search_resumed_from_any_checkpoint_writes_the_same_bytes(
+    prune: dict[str, Any], case: Case, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"recover": TUNED | {"reset_optimizer": False}, "prune": prune}
+    whole = search(tmp_path, case, checkpoint_every_s=1e-6, **how)
+
+    kept = checkpoints(whole, tmp_path)
+    report = run(search(tmp_path, case, **how)).report
+
+    assert_searched(report, epochs=5)
+    if prune:
+        assert report.proof is not None
+        assert report.proof.holds
+    for path, digest in kept[:: max(1, len(kept) // 4)]:
+        resumed = search(tmp_path, case, checkpoint=str(path), checkpoint_sha256=digest, attempt=2, **how)
+        assert run(resumed).report.rounds == report.rounds
+        assert digests(resumed) == digests(whole)
+
+
+def test_where_nothing_smaller_is_good_enough_the_dense_network_comes_back(tmp_path: Path) -> None:
+    """A sum of which every term counts."""
+    torch.manual_seed(0)
+    net, x = nn.Linear(6, 1), torch.randn(EXAMPLES, 6)
+    nn.init.uniform_(net.weight, 1, 2)
+    target = net(x).detach() + 0.01 * torch.randn(EXAMPLES, 1)
+    summed = Case(net.eval(), (x[:2],), {"input": x, "target": target}, task={"kind": "regression"})
+    wanted = search(tmp_path, summed, recover={"kind": "none"})
+    report = run(wanted).report
+    assert report.budget is not None
+    assert report.budget.trials > 3
+    assert not any(each.kept for each in report.rounds)
+    assert report.metric.one_shot == report.metric.pruned == report.metric.dense == report.metric.recovered
+    state = load_file(Path(wanted.folder) / "model.safetensors")
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(state[name], tensor), name
+    assert any("what is handed over is the dense one" in note for note in report.notes)
+
+
+def test_tickets_are_searched_for_too(case: Case, tmp_path: Path) -> None:
+    ticket = {"kind": "lottery_ticket", "learning_rate": 0.05, "batch_size": 8, "epochs": 2}
+    report = run(search(tmp_path, case, drop=0.3, recover=ticket)).report
+    assert_searched(report, epochs=6)
+    assert report.metric.one_shot is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher", "dense", "drop", "expected"),
+    [
+        ("accuracy", True, 0.98, 0.01, 0.97),
+        ("mean_iou", True, 0.5, 0.1, 0.4),
+        ("rmse", False, 2.0, 0.1, 2.2),
+        ("perplexity", False, 10.0, 0.05, 10.5),
+    ],
+)
+def test_what_a_drop_allows(metric: Any, higher: bool, dense: float, drop: float, expected: float) -> None:
+    assert bound(dense, drop, metric, higher) == pytest.approx(expected)
+
+
+def plan(higher_is_better: bool = True) -> Budget:
+    spec = {"target": {"kind": "max_accuracy_drop", "amount": 0.1}, "schedule": {"kind": "iterative", "rounds": 2}}
+    whole = JobSpec.model_validate({**SPEC, "prune": spec, "recover": TUNED})
+    return Budget(whole, "accuracy" if higher_is_better else "rmse", higher_is_better, score(0.9), 0.9)
+
+
+def score(value: float) -> Score:
+    return Score(value, EXAMPLES, 0.0, 1.0)
+
+
+def test_a_trial_ends_when_it_is_good_enough_but_not_before_a_usual_round_would() -> None:
+    search = plan()
+    assert not search.enough(0, score(0.9))
+    assert search.enough(1, score(0.8))
+    assert not search.enough(2, score(0.79))
+    assert not search.keeps(score(float("nan")))
+    assert plan(higher_is_better=False).keeps(score(0.98))
+    assert not plan(higher_is_better=False).keeps(score(1.0))
+
+
+def test_a_search_spends_no_more_than_three_jobs() -> None:
+    def trial(number: int, amount: float, kept: bool, epochs: int) -> Round:
+        return Round(round=number, pruned=0.5, recovered=0.5, epochs=epochs, best_epoch=0, amount=amount, kept=kept)
+
+    assert plan().next([trial(1, 0.5, True, 3), trial(2, 0.9, False, 6)]) is not None
+    assert plan().next([trial(1, 0.5, True, 3), trial(2, 0.9, False, 7)]) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "told"),
+    [
+        (
+            {"prune": {"target": {"kind": "max_accuracy_drop", "amount": 0.01, "minimise": "macs"}}},
+            "prune.target",
+            "no",
+        ),
+        ({"prune": {"target": {"kind": "max_accuracy_drop", "amount": 1.0}}}, "prune.target.amount", "less than 1"),
+        (
+            {
+                "prune": {"target": {"kind": "max_accuracy_drop", "amount": 0.01}},
+                "recover": {"kind": "lottery_ticket", "learning_rate": 0.1, "controls": "last_round"},
+            },
+            "recover",
+            "set controls to none",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields: dict[str, Any], where: str, told: str) -> None:
+    assert [(at, told in message) for at, message in problems(**fields)] == [(where, True)]
