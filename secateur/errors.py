@@ -283,6 +283,12 @@ class ProofFailed(JobFailed):
     code = "proof_failed"
 
 
+class BadFeature(JobFailed):
+    """A node named in distill.features cannot be learned from. Name others, or none."""
+
+    code = "bad_feature"
+
+
 class OutOfMemory(JobFailed):
     """There was not enough memory. Ask for a smaller batch size, or run the job on a larger device."""
 

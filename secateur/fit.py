@@ -25,7 +25,7 @@ from secateur.resources import Finding
 from secateur.spec import JobSpec
 from secateur.spec.data import Data
 from secateur.spec.finalize import Latency
-from secateur.spec.task import CausalLm
+from secateur.spec.task import CausalLm, DistillationOnly
 from secateur.spec.transforms import HorizontalFlip, Normalize, RandomCrop, Transform
 from secateur.targets import judge_output, judge_target
 
@@ -121,7 +121,8 @@ def _transforms(spec: JobSpec, model: ModelInspection) -> Iterator[Finding]:
         if isinstance(transform, Normalize) and wanted.shape[1] not in (len(transform.mean), str(wanted.shape[1])):
             message = f"There are {len(transform.mean)} means; input {wanted.name!r} has {wanted.shape[1]} channels."
             yield problem(DataMismatch.code, f"{pointer}/mean", message)
-        if isinstance(transform, RandomCrop | HorizontalFlip) and _is_map(_scored(spec, model)):
+        moves = isinstance(transform, RandomCrop | HorizontalFlip) and not isinstance(spec.task, DistillationOnly)
+        if moves and _is_map(_scored(spec, model)):
             message = f"{transform.kind} moves the pictures and not their targets, which have places too: leave it out."
             yield problem(InvalidSpec.code, pointer, message)
 
@@ -175,7 +176,9 @@ def _dataset(pointer: str, spec: JobSpec, model: ModelInspection, dataset: Datas
             continue
         yield from _input(pointer, seen, wanted, sizes)
     target = spec.data.target
-    if target not in arrays:
+    if isinstance(spec.task, DistillationOnly):
+        pass  # none are read
+    elif target not in arrays:
         hint = "that of the token ids" if isinstance(spec.task, CausalLm) else "the array"
         yield missing(pointer, target, "the labels", arrays, hint=f"name {hint} in data.target")
     else:

@@ -12,8 +12,8 @@ from secateur.record import Record
 from secateur.spec import JobSpec
 from secateur.units import FrozenNode, UnitKind
 
-MetricName = Literal["accuracy", "rmse", "perplexity", "macro_f1", "mean_iou"]
-SHARES = frozenset({"accuracy", "macro_f1", "mean_iou"})
+MetricName = Literal["accuracy", "agreement", "rmse", "perplexity", "macro_f1", "mean_iou"]
+SHARES = frozenset({"accuracy", "agreement", "macro_f1", "mean_iou"})
 """The metrics from 0 to 1, which people read in percent and compare in points."""
 
 ZEROS_NOTE = (

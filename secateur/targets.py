@@ -9,7 +9,7 @@ from secateur.errors import DataMismatch, InvalidSpec, LabelsOutOfRange
 from secateur.findings import FLOATS, INTEGERS, mismatch, problem, same_sizes, written
 from secateur.inspection import ArrayInfo, TensorInfo
 from secateur.resources import Finding
-from secateur.spec.task import CausalLm, Segmentation, Task
+from secateur.spec.task import CausalLm, DistillationOnly, Segmentation, Task
 
 MOST_CLASSES_AVERAGED = 1024
 """A mean over classes keeps the square of their number for its standard error."""
@@ -37,11 +37,18 @@ FORMS = {
     "segmentation": Form(("examples", "classes", "height", "width"), 1, averaged=True),
 }
 """Of every task whose labels are integers."""
+IMITATED = {"classification": FORMS["classification"], "tokens": Form(("examples", "positions", "classes"), 2)}
+"""Of distillation_only, by what the output is like; numbers have no form."""
+
+
+def form_of(task: Task) -> Form | None:
+    """How the scored output is laid out; None where it holds no classes."""
+    return IMITATED.get(task.like) if isinstance(task, DistillationOnly) else FORMS.get(task.kind)
 
 
 def classes_of(task: Task, output: TensorInfo) -> int | None:
     """How many classes an output has; None where it has none, or any number."""
-    form = FORMS.get(task.kind)
+    form = form_of(task)
     if form is None or not form.holds(output.shape):
         return None
     classes = output.shape[form.class_axis]
@@ -54,7 +61,7 @@ def judge_output(task: Task, output: TensorInfo) -> Iterator[Finding]:
         message = f"Output {output.name!r} is {output.dtype}; only floating-point outputs can be scored."
         yield problem(DataMismatch.code, "/task/output", message)
         return
-    form = FORMS.get(task.kind)
+    form = form_of(task)
     if form is None:
         return
     if not form.holds(output.shape):
@@ -80,6 +87,11 @@ def _classes(task: Task, form: Form, classes: int | None) -> Iterator[Finding]:
     if form.averaged and classes > MOST_CLASSES_AVERAGED:
         message = f"{task.kind} takes the mean over at most {MOST_CLASSES_AVERAGED} classes; the output has {classes}."
         yield problem(InvalidSpec.code, "/task/kind", message)
+    if isinstance(task, DistillationOnly) and classes == 1:
+        message = (
+            'On a single class any two networks agree. Where the output is a number, say so: "like": "regression".'
+        )
+        yield problem(DataMismatch.code, "/task/like", message)
     if isinstance(task, Segmentation) and 0 <= task.ignore_label < classes:
         message = f"ignore_label {task.ignore_label} is one of the {classes} classes of the output; -100 is none."
         yield problem(InvalidSpec.code, "/task/ignore_label", message)

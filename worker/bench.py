@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,8 @@ import torch
 
 from secateur.inspection import ModelInspection
 from secateur.spec import JobSpec
+from secateur.spec.task import DistillationOnly
+from secateur.spec.training import Training
 from worker.order import JobOrder
 from worker.program.program import Program
 from worker.recovery.balance import weighed
@@ -21,6 +23,7 @@ from worker.recovery.objective import Objective, Score
 from worker.recovery.order import permutation
 from worker.recovery.portion import Note, silent
 from worker.recovery.split import split
+from worker.recovery.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Bench:
     validation: Subset
     reported: Subset
     device: torch.device
+    teacher: Teacher | None = None
+    """The dense network, where something is learned from it or measured against it."""
 
     @property
     def reported_on(self) -> Literal["test", "validation"]:
@@ -69,21 +74,34 @@ class Bench:
         note: Note = silent,
     ) -> Score:
         """How good the program is on these examples; `on_batch` hears how many are done, of how many."""
-        return evaluate(program, examples, self.objective, self.batch_size, self.device, on_batch, note)
+        size, device = self.batch_size, self.device
+        return evaluate(program, examples, self.objective, size, device, on_batch, note, self.teacher)
 
 
-def lay_out(order: JobOrder, inspection: ModelInspection) -> Bench:
-    """Open the data of a job and put everything in its place.
+def lay_out(order: JobOrder, inspection: ModelInspection, dense: Program) -> Bench:
+    """Open the data of a job and put everything in its place; `dense`, which is copied, is learned from.
 
     Raises:
         BadDataset, DataMismatch: the files or the spec do not fit together.
+        BadFeature: the spec names a node that nothing can be learned from.
     """
     spec = order.spec
     device = torch.device("cuda" if order.device.startswith("cuda") else "cpu")
     train, validation = _parts(order, inspection)
     reported = validation if spec.data.test is None else _open(order, spec.data.test, inspection).all()
     objective = weighed(spec.task, inspection.outputs, train)
-    return Bench(spec, inspection, objective, train, validation, reported, device)
+    bench = Bench(spec, inspection, objective, train, validation, reported, device)
+    return replace(bench, teacher=_teacher(bench, dense))
+
+
+def _teacher(bench: Bench, dense: Program) -> Teacher | None:
+    """The dense network as a teacher; None where nobody asks it."""
+    recover = bench.spec.recover
+    distill = recover.distill if isinstance(recover, Training) else None
+    if not bench.objective.taught and (distill is None or not distill.teaches):
+        return None
+    features = () if distill is None else distill.features
+    return Teacher.of(dense, bench.device, features, bench.some(bench.batch_size))
 
 
 def _parts(order: JobOrder, inspection: ModelInspection) -> tuple[Subset, Subset]:
@@ -97,4 +115,5 @@ def _parts(order: JobOrder, inspection: ModelInspection) -> tuple[Subset, Subset
 
 def _open(order: JobOrder, dataset: str, inspection: ModelInspection) -> Dataset:
     data = order.spec.data
-    return Dataset.open(Path(order.data[dataset]), data.inputs, data.target, inspection.inputs, data.transforms)
+    target = None if isinstance(order.spec.task, DistillationOnly) else data.target
+    return Dataset.open(Path(order.data[dataset]), data.inputs, target, inspection.inputs, data.transforms)

@@ -28,7 +28,7 @@ from worker.kept import Kept
 from worker.ledger import Ledger
 from worker.lottery import Lottery, require_same
 from worker.methods.masking import Masking
-from worker.methods.method import Method, Network, Note
+from worker.methods.method import Method, Note
 from worker.methods.removal import Removal
 from worker.narration import Narration, Say
 from worker.order import Checkpointed, Finished, JobOrder
@@ -111,7 +111,7 @@ class Pipeline:
 
     def _load(self) -> None:
         spec, program = self._order.spec, read(Path(self._order.model))
-        self._bench = bench.lay_out(self._order, inspect(program))
+        self._bench = bench.lay_out(self._order, inspect(program), program)
         for sentence in self._bench.inspection.notes:
             self._narration.note(sentence)
         if isinstance(spec.recover, LotteryTicket):
@@ -145,8 +145,9 @@ class Pipeline:
                 self._ledger.initial = self._score(method.program, self._bench.reported)
             self._tell("initial", self._ledger.initial)
         with self._stage(Stage.TRAIN):
-            network = Network(method.program, method.masks)
-            self._trainer.train(network, agenda.dense(recover), on_epoch=partial(lottery.epoch_ended, method.program))
+            self._trainer.train(
+                method.network, agenda.dense(recover), on_epoch=partial(lottery.epoch_ended, method.program)
+            )
             self._ledger.dense_trained = True
         self._save()
 
@@ -247,9 +248,8 @@ class Pipeline:
         if session is not None:
             if self._lottery is not None:
                 self._lottery.rewind(self._method)
-            network = Network(self._method.program, self._method.masks)
             before = pruned if self._lottery is None else None
-            outcome = self._trainer.train(network, session, before, enough=self._plan.enough)
+            outcome = self._trainer.train(self._method.network, session, before, enough=self._plan.enough)
             recovered, best, epochs = outcome.recovered, outcome.best_epoch, outcome.epochs
             stopped = epochs < session.epochs
         recovered, recalibrated = self._trainer.recalibrate(self._method.program, number, recovered)

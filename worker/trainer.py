@@ -53,7 +53,7 @@ class Trainer:
 
         outcome = fine_tune(
             network.program,
-            self._course(),
+            self._course(network),
             lambda weights, optimizer: Masked(weights, network.masks, optimizer),
             session.index,
             session.epochs,
@@ -102,7 +102,7 @@ class Trainer:
         state, self.state = self.state, None
         return state
 
-    def _course(self) -> Course:
+    def _course(self, network: Network) -> Course:
         work, recover = self._bench, self._bench.spec.recover
         assert isinstance(recover, Training)
         at_once, note = work.inspection.batch.maximum, self._narration.note
@@ -111,7 +111,9 @@ class Trainer:
                 f"The model takes at most {at_once} examples at once: each batch of {recover.batch_size} went through "
                 "it in parts, which weigh as the whole."
             )
-        return Course(work.train, work.validation, work.objective, recover, work.spec.seed, work.device, at_once, note)
+        teacher = None if work.teacher is None else work.teacher.of_what_is_left(network.left_of)
+        seed, device = work.spec.seed, work.device
+        return Course(work.train, work.validation, work.objective, recover, seed, device, at_once, note, teacher)
 
     def _stepped(self, moment: Moment) -> None:
         self._narration.step(moment)

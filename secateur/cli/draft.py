@@ -11,6 +11,8 @@ import typer
 
 WHERE: dict[str, tuple[str, ...]] = {
     "task": ("task", "kind"),
+    "distill": ("recover", "distill", "weight"),
+    "temperature": ("recover", "distill", "temperature"),
     "importance": ("prune", "importance", "kind"),
     "scope": ("prune", "scope"),
     "granularity": ("prune", "granularity"),

@@ -72,13 +72,27 @@ def prune(
         int | None, Option(help="Take the statistics of batch norm anew, over so many batches.")
     ] = None,
     task: Annotated[
-        Literal["classification", "regression", "causal_lm", "masked_lm", "token_classification", "segmentation"]
+        Literal[
+            "classification",
+            "regression",
+            "causal_lm",
+            "masked_lm",
+            "token_classification",
+            "segmentation",
+            "distillation_only",
+        ]
         | None,
-        Option(help="Decides loss and metric. (classification by default)"),
+        Option(help="Decides loss and metric; distillation_only needs no labels. (classification by default)"),
     ] = None,
     spec: Annotated[Path | None, Option(help="A job spec (YAML, JSON) without ids; options win over it.")] = None,
     seed: Annotated[int | None, Option(help="Of everything random.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"] | None, Option(help="Where the job runs.")] = None,
+    distill: Annotated[
+        float | None, Option(help="The share of the loss that is the dense network's: its outputs are learned, too.")
+    ] = None,
+    temperature: Annotated[
+        float | None, Option(help="By which scores are softened for --distill. (2 by default)")
+    ] = None,
     out: Annotated[Path | None, Option(help="Download the results into this folder.", file_okay=False)] = None,
     detach: Annotated[bool, Option("--detach", help="Submit and do not wait.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what the job would take away.")] = False,

@@ -10,12 +10,14 @@ from secateur.ids import ModelId
 from secateur.record import Record
 from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.data import Data
+from secateur.spec.distill import Distill
 from secateur.spec.finalize import Finalize
+from secateur.spec.importance import Movement, Snip, Taylor
 from secateur.spec.prune import Prune
 from secateur.spec.recover import Recover
 from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.structured import PruneUnits
-from secateur.spec.task import Classification, Regression, Task
+from secateur.spec.task import Classification, DistillationOnly, Regression, Task
 from secateur.spec.training import Training
 
 __all__ = ["Device", "JobSpec"]
@@ -40,6 +42,18 @@ class JobSpec(Record):
         default=0, ge=-100, le=100, description="Higher goes first; equal ones in order of submission."
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("prune")
+    @classmethod
+    def _a_slope_to_gather(cls, prune: Prune, info: ValidationInfo) -> Prune:
+        importance = prune.importance
+        if isinstance(info.data.get("task"), DistillationOnly) and isinstance(importance, Taylor | Snip | Movement):
+            others = "l2, l1 or geometric_median" if isinstance(prune, PruneUnits) else "l1, lamp or wanda"
+            raise ValueError(
+                f"importance {importance.kind} is gathered from gradients of the loss; that of distillation_only is "
+                f"the distance to the dense network, and has none at that network, where pruning begins: take {others}"
+            )
+        return prune
 
     @field_validator("recover")
     @classmethod
@@ -87,6 +101,31 @@ class JobSpec(Record):
                 "ask for pt2 and safetensors"
             )
         return finalize
+
+    @field_validator("recover")
+    @classmethod
+    def _something_to_learn(cls, recover: Recover, info: ValidationInfo) -> Recover:
+        task = info.data.get("task")
+        if not isinstance(recover, Training) or task is None:
+            return recover
+        taught = isinstance(task, DistillationOnly)
+        numbers = isinstance(task, Regression) or (isinstance(task, DistillationOnly) and task.like == "regression")
+        distill = recover.distill
+        if taught and isinstance(recover, LotteryTicket) and recover.trains_dense:
+            raise ValueError(
+                "distillation_only learns from the dense network, which this lottery_ticket is yet to train: give the "
+                "trained network as model and its initialisation as recover.initial"
+            )
+        if taught and recover.label_smoothing > 0:
+            raise ValueError("label_smoothing spreads labels, and distillation_only has none: leave it at 0")
+        if distill is not None and numbers and distill.temperature != Distill().temperature:
+            raise ValueError("distill.temperature softens scores of classes, and numbers have none: leave it out")
+        if distill is not None and numbers and taught and not distill.features:
+            raise ValueError(
+                "distillation_only of numbers has no other loss than the distance to the dense network's: leave "
+                "distill out, or name features"
+            )
+        return recover
 
     @property
     def models(self) -> tuple[str, ...]:

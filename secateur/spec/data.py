@@ -27,7 +27,7 @@ class Data(Record):
     inputs: dict[str, str] = Field(
         default_factory=dict, description="Input of the program -> array of the data set, where the two names differ."
     )
-    target: str = Field(default="target", description="The array that holds the labels.")
+    target: str = Field(default="target", description="The array that holds the labels; distillation_only reads none.")
     transforms: tuple[Transform, ...] = Field(
         default=(),
         max_length=16,

@@ -88,6 +88,15 @@ class LotteryTicket(Rewinding):
         return self
 
     @model_validator(mode="after")
+    def _something_to_teach(self) -> Self:
+        if self.distill is not None and self.initial is None:
+            raise ValueError(
+                "distill learns from the dense network of the job's model, which is not trained yet: give the trained "
+                "network as model and its initialisation as initial"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_memory_of_other_weights(self) -> Self:
         if not self.reset_optimizer:
             raise ValueError("the weights go back to earlier values, so reset_optimizer cannot be false")

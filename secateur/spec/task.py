@@ -89,6 +89,23 @@ class Segmentation(Record):
     ignore_label: int = Field(default=255, ge=-(2**31), lt=2**31, description="Is not scored; -100 never is.")
 
 
+class DistillationOnly(Record):
+    """To do what the dense network does: the data needs no labels, and none are read.
+
+    Class scores: the divergence KL(dense || pruned), measured by the share of examples or positions on which both name
+    the same class first. Numbers: the mean squared difference of the outputs, measured by the root of it.
+    """
+
+    kind: Literal["distillation_only"] = "distillation_only"
+    output: Output = None
+    like: Literal["classification", "tokens", "regression"] = Field(
+        default="classification",
+        description="What the scored output holds. classification: a score for each class, in the shape (N, classes) "
+        "or (N, classes, ...). tokens: such scores in the shape (N, positions, classes). regression: numbers.",
+    )
+
+
 Task = Annotated[
-    Classification | Regression | CausalLm | MaskedLm | TokenClassification | Segmentation, Field(discriminator="kind")
+    Classification | Regression | CausalLm | MaskedLm | TokenClassification | Segmentation | DistillationOnly,
+    Field(discriminator="kind"),
 ]

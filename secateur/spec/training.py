@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from secateur.record import Record
+from secateur.spec.distill import Distill
 
 Rate = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
@@ -114,6 +115,9 @@ class Training(Recalibrated):
     )
     reset_optimizer: bool = Field(
         default=True, description="Forget momentum when a round of pruning changed the network."
+    )
+    distill: Distill | None = Field(
+        default=None, description="Learn from the dense network, too. null: from the labels alone."
     )
 
     @model_validator(mode="after")

@@ -161,6 +161,14 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     assert spec["metadata"] == {"a": "b"}
 
 
+def test_the_dense_network_teaches_by_two_options(tmp_path: Path) -> None:
+    spec = drafted(tmp_path, None, sparsity=0.8, lr=0.01, distill=0.9, temperature=4.0, task="distillation_only")
+    assert (spec["recover"]["distill"], spec["task"]) == (
+        {"weight": 0.9, "temperature": 4.0},
+        {"kind": "distillation_only"},
+    )
+
+
 def test_another_kind_starts_anew(tmp_path: Path) -> None:
     file = {
         "prune": {"target": {"kind": "sparsity", "amount": 0.5}, "schedule": {"kind": "one_shot"}},

@@ -331,3 +331,39 @@ def test_messages_stay_short_whatever_an_upload_holds() -> None:
     problems = found(of=wide, train=long)
     assert len(problems) == fit.FINDINGS_SHOWN
     assert sum(len(problem.message) for problem in problems) < 1_000_000
+
+
+def unlabelled(**fields: Any) -> JobSpec:
+    return spec(task={"kind": "distillation_only", **fields})
+
+
+@pytest.mark.parametrize("like", ["classification", "regression"])
+@pytest.mark.parametrize("target", [(), (array("target", 7, dtype="bool"),), (array("target", finite=False),)])
+def test_without_labels_whatever_else_is_there_is_not_looked_at(like: str, target: tuple[ArrayInfo, ...]) -> None:
+    assert found(unlabelled(like=like), train=dataset(array("x", 3, 8), *target)) == ()
+
+
+def test_without_labels_the_inputs_are_looked_at_all_the_same() -> None:
+    assert only(found(unlabelled(), train=dataset(array("image", 3, 8)))).code == "data_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("like", "shape", "pointer", "told"),
+    [
+        ("classification", (), "/task", "(examples, classes, ...)"),
+        ("classification", (1,), "/task/like", '"regression"'),
+        ("tokens", (7,), "/task", "(examples, positions, classes)"),
+        ("tokens", (7, 1), "/task/like", '"regression"'),
+    ],
+)
+def test_an_output_on_which_any_two_networks_agree(like: str, shape: tuple[int, ...], pointer: str, told: str) -> None:
+    lone = model(outputs=(tensor("0", *shape),))
+    problem = only(found(unlabelled(like=like), of=lone, train=dataset(array("x", 3, 8))))
+    assert (problem.code, problem.pointer) == ("data_mismatch", pointer)
+    assert told in problem.message
+    assert found(unlabelled(like="regression"), of=lone, train=dataset(array("x", 3, 8))) == ()
+
+
+def test_classes_along_the_last_axis() -> None:
+    wordy = model(outputs=(tensor("0", 1, 9),))
+    assert found(unlabelled(like="tokens"), of=wordy, train=dataset(array("x", 3, 8))) == ()

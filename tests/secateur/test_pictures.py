@@ -114,6 +114,8 @@ def test_pictures_are_not_moved_away_from_their_maps(moving: dict[str, Any]) -> 
     train = dataset(array("x", 3, 40, 40), labels(32, 32))
     problem = only(found(spec(data={"transforms": [resize(32, 32), moving]}), of, train))
     assert (problem.code, problem.pointer) == ("invalid_spec", "/data/transforms/1")
+    unlabelled = spec(data={"transforms": [resize(32, 32), moving]}, task={"kind": "distillation_only"})
+    assert found(unlabelled, of, train) == ()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from secateur.forecast import forecast
+from secateur.ids import new_id
 from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.spec import JobSpec
 from secateur.spec.importance import UnitImportance, WeightImportance
@@ -66,6 +67,7 @@ AMOUNTS = {"n_m": {"keep": 1, "of": 4}}
 COMMON = {
     "schedule": ["one_shot", *literals(Iterative, "curve")],
     "recover": [*(kind for kind in kinds(Recover) if kind != "fine_tune"), *kinds(Optimizer)],
+    "learned": ["labels", "labels_and_features", "outputs"],
 }
 TRANSFORMS: dict[str, dict[str, Any]] = {
     "normalize": {"mean": [0.1], "std": [0.5]},
@@ -93,6 +95,7 @@ TRAINING = {field: literals(Training, field) for field in ("curve", "precision")
 
 
 TUNED = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 12, "epochs_per_round": 1, "epochs": 1}
+FEATURES = ["relu_default", "layer_norm_default"]
 WHOLE = {"batch_size": 12, "epochs": 2, "rewind_epoch": 1}
 RECOVER = {
     "none": {"kind": "none"},
@@ -111,7 +114,9 @@ def covering(fields: Mapping[str, Sequence[str]]) -> list[Choice]:
     missing = frozenset().union(*pairs.values())
     chosen = []
     while missing:
-        best = max(pairs, key=lambda at: len(pairs[at] & missing))
+        fresh = {at: len(found & missing) for at, found in pairs.items()}
+        pairs = {at: pairs[at] for at, count in fresh.items() if count}  # what has nothing new will have nothing later
+        best = max(pairs, key=lambda at: fresh[at])
         chosen.append(every[best])
         missing -= pairs[best]
     return chosen
@@ -123,10 +128,15 @@ def trained(choices: Sequence[Choice]) -> list[Choice]:
     return [{**choice, **training} for choice, training in zip(choices, dealt, strict=False)]
 
 
+PRUNE: TypeAdapter[Any] = TypeAdapter(Prune)
+
+
 def allowed(choice: Choice) -> bool:
-    """Whether the spec takes these values together."""
+    """Whether the spec takes these values together; of what is learned only that without labels no slope is there."""
+    if choice["learned"] == "outputs" and choice["importance"] in ("taylor", "snip", "movement"):
+        return False
     try:
-        TypeAdapter(Prune).validate_python(pruning(choice))
+        PRUNE.validate_python(pruning(choice))
     except ValidationError:
         return False
     return True
@@ -148,9 +158,14 @@ def pruning(choice: Choice) -> dict[str, Any]:
 
 def spec(choice: Choice) -> dict[str, Any]:
     """The fields of a job."""
-    recover = RECOVER[choice["recover"]]
+    learned, recover = choice["learned"], RECOVER[choice["recover"]]
+    if learned != "labels" and recover["kind"] != "none":
+        recover = recover | {"distill": {"features": FEATURES if learned == "labels_and_features" else []}}
+    if learned != "labels" and recover["kind"] == "lottery_ticket":
+        recover = recover | {"initial": new_id("mdl"), "rewind_epoch": 0}
     training = {} if recover["kind"] == "none" else {field: choice[field] for field in TRAINING}
     return {
+        "task": {"kind": "distillation_only" if learned == "outputs" else "classification"},
         "prune": pruning(choice),
         "recover": recover | training,
         "finalize": {"artifacts": [artifact(choice)], "latency": None},
@@ -187,10 +202,17 @@ def titled(choice: Choice) -> str:
     return " ".join(choice.values())
 
 
+def initial(choice: Choice, files: Path) -> str | None:
+    """Where the initialisation of a lottery ticket is whose dense network is a teacher, and so is trained already."""
+    recover = spec(choice)["recover"]
+    return str(files / "upload.pt2") if "initial" in recover else None
+
+
 @pytest.mark.parametrize("choice", trained(covering(WEIGHTS)), ids=titled)
 def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
     transform = {"kind": choice["transform"], **TRANSFORMS[choice["transform"]]}
-    wanted = order(files, case(), spec=spec(choice), of_data={"transforms": [transform]})
+    of_data = {"transforms": [transform]}
+    wanted = order(files, case(), spec=spec(choice), of_data=of_data, initial=initial(choice, files))
     report = run(wanted).report
     assert report.sparsity.zeros == foreseen(wanted.spec, known).zeros
     assert (report.n_m is not None) == (choice["target"] == "n_m")
@@ -203,7 +225,7 @@ def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
 
 @pytest.mark.parametrize("choice", trained(covering(UNITS)), ids=titled)
 def test_units(choice: Choice, files: Path, known: ModelInspection) -> None:
-    wanted = order(files, case(), spec=spec(choice))
+    wanted = order(files, case(), spec=spec(choice), initial=initial(choice, files))
     report = run(wanted).report
     assert report.proof is not None
     assert report.proof.holds

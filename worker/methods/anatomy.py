@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from secateur.units import ModelUnits
+from worker.program.observing import node_named
 from worker.program.program import Program
 from worker.pruning.cut import Cut
 from worker.pruning.labels.labelling import Labelling, label
@@ -70,6 +71,14 @@ class Anatomy:
     def cut(self, gone: Gone) -> Cut:
         """What stays when these units are gone."""
         return Cut(self.labelling, removed_labels(self._units, gone))
+
+    def node(self, name: str) -> fx.Node:
+        """A node of the uploaded graph. Raises BadFeature where it is none, or was rewritten for the labels' sake."""
+        return node_named(self.whole.module.graph, name)
+
+    def left_of(self, cut: Cut, name: str, value: Tensor) -> Tensor:
+        """What a cut leaves of the value at a node. Raises BadFeature, SurgeryFailed."""
+        return cut.left_of(self.node(name), value)
 
     def operated(self, cut: Cut) -> Program:
         """What the cut leaves of the whole program, with the numbers of now; raises SurgeryFailed, OutOfMemory."""

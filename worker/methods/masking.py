@@ -53,6 +53,11 @@ class Masking:
         self.masks = dict(program.masks)
         self._plan = self._rounds()
 
+    @property
+    def network(self) -> Network:
+        """The program with its masks."""
+        return Network(self.program, self.masks)
+
     @contextmanager
     def at_once(self) -> Iterator[Program]:
         """The final amount, on tensors that are put back afterwards."""

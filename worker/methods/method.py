@@ -13,6 +13,7 @@ from worker.ledger import Taken
 from worker.program.program import Program
 from worker.pruning.masks import Masks
 from worker.recovery.state import TrainState
+from worker.recovery.teacher import Part, whole
 
 Note = Callable[[str], None]
 """Hears a sentence that a reader of the report should know."""
@@ -23,6 +24,8 @@ class Network(NamedTuple):
 
     program: Program
     masks: Masks
+    left_of: Part = whole
+    """What is left of the upload's value at a node, as the program has it."""
 
 
 class Method(Protocol):
@@ -39,6 +42,10 @@ class Method(Protocol):
     @property
     def masks(self) -> Masks:
         """What of the present tensors stays zero while they are trained."""
+
+    @property
+    def network(self) -> Network:
+        """Both, as they are to be trained."""
 
     def at_once(self) -> AbstractContextManager[Program]:
         """The upload with the final amount taken at once, without training; asked for before the first round."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class Removal:
     """Those that arrived with the upload: their zeros stay zeros in what is left."""
 
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
-        """Raises NothingPrunable, NothingMatches, TargetUnreachable, SurgeryFailed."""
+        """Raises NothingPrunable, NothingMatches, TargetUnreachable, SurgeryFailed, BadFeature."""
         assert isinstance(bench.spec.prune, PruneUnits)
         self._prune, self._bench, self._note = bench.spec.prune.fixed, bench, note
         self._searches = isinstance(bench.spec.prune.target, MaxAccuracyDrop)
@@ -70,10 +71,17 @@ class Removal:
         self.program = program.to(bench.device)
         self.masks = program.masks
         self._anatomy = self._examined(program)
+        for feature in bench.teacher.features if bench.teacher else ():
+            self._anatomy.node(feature)
         curve = getattr(self._prune.schedule, "curve", "one_shot")
         self._plan = amounts(self._prune.rounds, self.most, curve=curve)
         self._gone: Gone = {}
         self._cut = self._before = self._anatomy.cut(self._gone)
+
+    @property
+    def network(self) -> Network:
+        """The program, of which the units that are gone are left out of features, too."""
+        return Network(self.program, self.masks, partial(self._anatomy.left_of, self._cut))
 
     @contextmanager
     def at_once(self) -> Iterator[Program]:
@@ -131,7 +139,7 @@ class Removal:
         network = self._anatomy.operated(cut).to(self._bench.device)
         fill(network, cut, values)
         masks.apply(dict(network.named_parameters()), network.masks)
-        return Network(network, network.masks)
+        return Network(network, network.masks, partial(self._anatomy.left_of, cut))
 
     def _shuffled(self, seed: int) -> Gone:
         known = self._anatomy.known

@@ -57,6 +57,24 @@ class Cut:
         node = self._nodes.get(id(tensor))
         return (None,) * tensor.dim() if node is None else self.kept(node)
 
+    def left_of(self, node: fx.Node, value: Tensor) -> Tensor:
+        """The part that stays of what a node gives for a batch of any size. Raises SurgeryFailed."""
+        axes = zip(self.kept(node), value.shape, strict=True)
+        return part(value, tuple(self.stretched(kept, size) for kept, size in axes))
+
+    def stretched(self, kept: Tensor | None, size: int) -> Tensor | None:
+        """What stays of an axis that is `size` long in some run; where the batch is folded into it, it has grown."""
+        if kept is None or len(kept) == size:
+            return kept
+        probe = self.lab.values.batch
+        rows = kept.view(probe, -1) if len(kept) % probe == 0 else kept.view(1, -1)
+        if bool((rows == rows[0]).all()) and size % rows.shape[1] == 0:
+            return rows[0].repeat(size // rows.shape[1])
+        columns = kept.view(-1, probe) if len(kept) % probe == 0 else kept.view(-1, 1)
+        if bool((columns == columns[:, :1]).all()) and size % len(columns) == 0:
+            return columns[:, 0].repeat_interleave(size // len(columns))
+        raise SurgeryFailed(f"An axis of {len(kept)} entries has {size} here, and no pattern says which of them stay.")
+
     def slice(self, name: str, tensor: Tensor) -> Tensor:
         """The part that stays of a tensor shaped as the parameter or buffer `name`."""
         return part(tensor, self.tensor(name))

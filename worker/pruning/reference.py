@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
-from secateur.errors import SurgeryFailed
 from worker.program.operators import name
 from worker.program.program import Program
 from worker.pruning.cut import Axes, Cut, present
@@ -67,7 +66,7 @@ class Reference(fx.Interpreter):
         value = self.env[operand]
         if not isinstance(value, Tensor):
             return None
-        kept = tuple(self._at(stays, value.shape[axis]) for axis, stays in enumerate(self._kept(operand)))
+        kept = tuple(self._cut.stretched(stays, value.shape[axis]) for axis, stays in enumerate(self._kept(operand)))
         given = _given(n.target, *self.fetch_args_kwargs_from_env(n))
         axes = crossed(name(n.target), given, kept)
         return statistic(name(n.target), n.target, given, kept, axes) if axes else None
@@ -80,7 +79,7 @@ class Reference(fx.Interpreter):
         cut = [axis for axis, kept in enumerate(axes) if kept is not None]
         if not cut:
             return result
-        gone = ~present(tuple(self._at(kept, size) for kept, size in zip(axes, result.shape, strict=True)))
+        gone = ~present(tuple(self._cut.stretched(kept, size) for kept, size in zip(axes, result.shape, strict=True)))
         if isinstance(n.target, OpOverload) and n.target._schema.is_mutable:
             return result.masked_fill_(gone, 0)
         repeated = any(result.stride(axis) == 0 for axis in cut)
@@ -91,19 +90,6 @@ class Reference(fx.Interpreter):
         memory = result.untyped_storage().data_ptr()
         operands = (tensor for given in n.all_input_nodes for tensor in _tensors(self.env.get(given)))
         return any(tensor.untyped_storage().data_ptr() == memory for tensor in operands)
-
-    def _at(self, kept: Tensor | None, size: int) -> Tensor | None:
-        """What stays of an axis that is `size` long in this run; where the batch is folded into it, it has grown."""
-        if kept is None or len(kept) == size:
-            return kept
-        probe = self._cut.lab.values.batch
-        rows = kept.view(probe, -1) if len(kept) % probe == 0 else kept.view(1, -1)
-        if bool((rows == rows[0]).all()) and size % rows.shape[1] == 0:
-            return rows[0].repeat(size // rows.shape[1])
-        columns = kept.view(-1, probe) if len(kept) % probe == 0 else kept.view(-1, 1)
-        if bool((columns == columns[:, :1]).all()) and size % len(columns) == 0:
-            return columns[:, 0].repeat_interleave(size // len(columns))
-        raise SurgeryFailed(f"An axis of {len(kept)} entries has {size} here, and no pattern says which of them stay.")
 
 
 def _given(target: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from secateur.spec.training import Training
 from worker.recovery.data import Subset
 from worker.recovery.objective import Objective
 from worker.recovery.portion import Note, silent
+from worker.recovery.teacher import Teacher
 
 
 class Trainable(Protocol):
@@ -47,6 +48,8 @@ class Course:
     at_once: int | None = None
     """The most examples that the program takes at once; a larger batch goes through it in parts."""
     note: Note = silent
+    teacher: Teacher | None = None
+    """The dense network, where the spec has something to learn from it."""
 
     @property
     def portion(self) -> int:

@@ -27,9 +27,9 @@ Steps = tuple[tuple[int, Transform], ...]
 
 
 class Dataset:
-    """Examples in a memory-mapped file: one column per program input, in the program's order, and the target."""
+    """Examples in a memory-mapped file: one column per program input, in the program's order, and the target if any."""
 
-    def __init__(self, file: ColumnFile, inputs: Sequence[tuple[str, torch.dtype, Steps]], target: str) -> None:
+    def __init__(self, file: ColumnFile, inputs: Sequence[tuple[str, torch.dtype, Steps]], target: str | None) -> None:
         self._file = file
         self._inputs = tuple(inputs)
         self._target = target
@@ -39,11 +39,13 @@ class Dataset:
         cls,
         path: Path,
         inputs: Mapping[str, str],
-        target: str,
+        target: str | None,
         program_inputs: Sequence[TensorInfo],
         transforms: Sequence[Transform] = (),
     ) -> Self:
         """The data set at `path` for a program; `inputs` maps program input -> array where the names differ.
+
+        `target` names the labels; None where none are read.
 
         Raises BadDataset, EmptyDataset, and DataMismatch when an array is missing or its shape, dtype or length does
         not fit.
@@ -63,15 +65,18 @@ class Dataset:
             _check_shape(column, wanted, steps[wanted.name], sizes)
             _check_dtype(column, wanted)
             chosen.append((column.name, BY_NAME[wanted.dtype], steps[wanted.name]))
-        _check_lengths([columns[name] for name, _, _ in chosen] + [_column(columns, target, "the labels")])
+        labels = [] if target is None else [_column(columns, target, "the labels")]
+        _check_lengths([columns[name] for name, _, _ in chosen] + labels)
         return cls(file, chosen, target)
 
     def __len__(self) -> int:
-        return self._file.columns[self._target].shape[0]
+        return self.target_shape[0]
 
     @property
     def target_shape(self) -> tuple[int, ...]:
         """The shape of all targets together, examples first."""
+        if self._target is None:
+            return self._file.columns[self._inputs[0][0]].shape[0], 0
         return self._file.columns[self._target].shape
 
     def batch(self, indices: NDArray[np.int64]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -91,11 +96,14 @@ class Dataset:
         return tuple(read(*each) for each in self._inputs)
 
     def targets(self, indices: NDArray[np.int64]) -> torch.Tensor:
-        """Of the examples asked for; integers become int64."""
+        """Of the examples asked for; integers become int64. Without labels of the shape (len(indices), 0)."""
+        if self._target is None:
+            return torch.empty(len(indices), 0)
         return _as_target(self._file.rows(self._target, indices))
 
     def labels(self) -> NDArray[np.int64]:
         """All integer targets, in memory."""
+        assert self._target is not None
         return np.concatenate([_as_target(chunk).to(torch.int64).numpy() for chunk in self._file.chunks(self._target)])
 
     def all(self) -> Subset:

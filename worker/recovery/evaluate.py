@@ -14,6 +14,7 @@ from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Objective, Score
 from worker.recovery.portion import Note, Portion, silent
 from worker.recovery.running import run
+from worker.recovery.teacher import Teacher
 
 
 class Runnable(Protocol):
@@ -32,9 +33,11 @@ def evaluate(
     device: torch.device,
     on_batch: Callable[[int, int], None] | None = None,
     note: Note = silent,
+    teacher: Teacher | None = None,
 ) -> Score:
     """The score over all `examples`; leaves the program in evaluation mode.
 
+    `teacher` gives the targets of an objective that is taught.
     `on_batch` hears how many examples are done, of how many. Where the memory is not enough for a batch, it and those
     that follow are made smaller, and `note` hears of it. Raises EmptyDataset, DataMismatch, OutOfMemory.
     """
@@ -47,7 +50,7 @@ def evaluate(
 
     def next_tally() -> tuple[torch.Tensor, int]:
         stop = min(done + portion.size, len(examples))
-        return _tally(program, examples, np.arange(done, stop), objective, device), stop
+        return _tally(program, examples, np.arange(done, stop), objective, device, teacher), stop
 
     while done < len(examples):
         tally, done = portion.fitting(next_tally)
@@ -59,11 +62,19 @@ def evaluate(
 
 
 def _tally(
-    program: Runnable, examples: Subset, positions: np.ndarray[Any, Any], objective: Objective, device: torch.device
+    program: Runnable,
+    examples: Subset,
+    positions: np.ndarray[Any, Any],
+    objective: Objective,
+    device: torch.device,
+    teacher: Teacher | None,
 ) -> torch.Tensor:
     with memory_errors():
         inputs, target = examples.batch(positions)
         output = objective.select(run(program, inputs, device))
+        if objective.taught:
+            assert teacher is not None
+            target = objective.select(teacher.answer(inputs).outputs)
         objective.labels(output, target)
         return objective.tally(output, target.to(device))
 

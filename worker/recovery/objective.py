@@ -7,11 +7,12 @@ from typing import Any
 
 from secateur.errors import DataMismatch
 from secateur.inspection import TensorInfo
-from secateur.spec.task import Segmentation, Task
+from secateur.spec.task import DistillationOnly, Segmentation, Task
 from worker.recovery.objectives.class_means import SegmentationObjective, TokenClassificationObjective
 from worker.recovery.objectives.classification import ClassificationObjective
 from worker.recovery.objectives.contract import Objective, Score
 from worker.recovery.objectives.cross_entropy import Ending
+from worker.recovery.objectives.imitation import AgreementObjective, ImitationObjective
 from worker.recovery.objectives.language import CausalLmObjective, MaskedLmObjective
 from worker.recovery.objectives.regression import RegressionObjective
 
@@ -22,6 +23,18 @@ def _segmentation(task: Segmentation, position: int, ends_in: Ending) -> Objecti
     return SegmentationObjective(position, ends_in, ignore_label=task.ignore_label)
 
 
+IMITATIONS: dict[str, Callable[[int, Ending], Objective]] = {
+    "classification": AgreementObjective,
+    "tokens": lambda position, ends_in: AgreementObjective(position, ends_in, class_axis=-1),
+    "regression": lambda position, ends_in: ImitationObjective(position),
+}
+"""Of distillation_only, by what the scored output is like."""
+
+
+def _imitation(task: DistillationOnly, position: int, ends_in: Ending) -> Objective:
+    return IMITATIONS[task.like](position, ends_in)
+
+
 TASKS: dict[str, Callable[[Any, int, Ending], Objective]] = {
     "classification": lambda _, position, ends_in: ClassificationObjective(position, ends_in),
     "regression": lambda _, position, ends_in: RegressionObjective(position),
@@ -29,6 +42,7 @@ TASKS: dict[str, Callable[[Any, int, Ending], Objective]] = {
     "masked_lm": lambda _, position, ends_in: MaskedLmObjective(position, ends_in),
     "token_classification": lambda _, position, ends_in: TokenClassificationObjective(position, ends_in),
     "segmentation": _segmentation,
+    "distillation_only": _imitation,
 }
 
 

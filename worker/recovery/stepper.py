@@ -15,12 +15,15 @@ from secateur.errors import DataMismatch, Diverged, JobFailed, OutOfMemory
 from worker.recovery.autocast import autocast_dtype
 from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.curves import rate_at
+from worker.recovery.distillation import Lesson
+from worker.recovery.extent import Extent
 from worker.recovery.masters import Masters
 from worker.recovery.optimizer import optimizer_for, set_rate
 from worker.recovery.order import seed_of
 from worker.recovery.portion import Portion
 from worker.recovery.running import gradient_errors, run
 from worker.recovery.state import TrainState, moments_of, restore_moments, restore_tensors
+from worker.recovery.teacher import Answer
 
 CUDA_CHECK_STEPS = 50
 SMALLEST_LOSS_SCALE = 2.0**-10
@@ -41,7 +44,9 @@ class Stepper:
         parameters = dict(program.named_parameters())
         for parameter in parameters.values():
             parameter.requires_grad_(parameter.is_floating_point())
-        self._program, self._course, self._round_index, self.steps = program, course, round_index, steps
+        self._course, self._round_index, self.steps = course, round_index, steps
+        self._program = program if course.teacher is None else course.teacher.student(program)
+        self._lesson = Lesson(course.spec, course.objective, course.teacher)
         self._before = before
         self._parameters: dict[str, torch.Tensor] = {**parameters}
         self.masters = Masters(parameters)
@@ -68,14 +73,14 @@ class Stepper:
                 guards.enter_context(guard(self._parameters, None))
             yield
 
-    def take(self, batches: Callable[[], Iterable[Batch]], labels: float) -> None:
-        """Trains on all of `batches` as if they were one, whose labels weigh `labels` together.
+    def take(self, batches: Callable[[], Iterable[Batch]], whole: Extent) -> None:
+        """Trains on all of `batches` as if they were one, in which there is as much as `whole` says.
 
         Where the memory is not enough it begins again with smaller parts of them. Raises OutOfMemory when that does
         not help, and Diverged, on CUDA up to 50 steps late.
         """
         self._statistics.keep()
-        losses = self._portion.fitting(lambda: self._gradients(batches(), labels))
+        losses = self._portion.fitting(lambda: self._gradients(batches(), whole))
         if losses:
             self._update()
             self._loss = torch.stack(losses).sum()
@@ -120,8 +125,8 @@ class Stepper:
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state.facts["scaler"])
 
-    def _gradients(self, batches: Iterable[Batch], labels: float) -> list[torch.Tensor]:
-        """The losses of all parts of a step that have labels; their gradients are where parameters are."""
+    def _gradients(self, batches: Iterable[Batch], whole: Extent) -> list[torch.Tensor]:
+        """The losses of all parts of a step that have one; their gradients are where parameters are."""
         self.masters.clear_gradients()
         _seed(seed_of(self._course.seed, self._round_index, self.step), self._course.device)
         parts = (
@@ -130,25 +135,31 @@ class Stepper:
             for part in self._portion.parts(len(target))
         )
         try:
-            return [loss for part in parts if (loss := self._add_gradients(*part, labels)) is not None]
+            return [loss for part in parts if (loss := self._add_gradients(*part, whole)) is not None]
         except OutOfMemory:
             self._statistics.put_back()
             raise
 
     def _add_gradients(
-        self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor, labels: float
+        self, inputs: tuple[torch.Tensor, ...], target: torch.Tensor, whole: Extent
     ) -> torch.Tensor | None:
-        """Adds the gradients of one batch of a step; its part of the step's loss, None where none of its labels count.
+        """Adds the gradients of one batch of a step; its part of the step's loss, None where it has none.
 
-        Each label weighs its part of `labels`, those of the whole step, however they are spread over the batches.
+        Each label has its part in the `whole` step, however labels are spread over the batches.
         """
         objective, device = self._course.objective, self._course.device
         with self._autocast():
-            output = objective.select(run(self._program, inputs, device))
-            here = objective.labels(output, target)
-            if here == 0:
-                return None
-            loss = objective.loss(output, target.to(device), self._course.spec.label_smoothing) * (here / labels)
+            teacher, result = self._course.teacher, run(self._program, inputs, device)
+            given = Answer(result) if teacher is None else teacher.read(result)
+            dense = None if teacher is None else teacher.answer(inputs)
+            if objective.taught:
+                assert dense is not None
+                target = objective.select(dense.outputs)
+            weight = objective.labels(objective.select(given.outputs), target)
+            share = Extent(weight, objective.number(target), len(target)).share(whole)
+            loss = self._lesson.loss(target.to(device), given, dense, share)
+        if loss is None:
+            return None
         if not loss.requires_grad:
             raise JobFailed("No parameter has an influence on the scored output: there is nothing to train.")
         with gradient_errors():

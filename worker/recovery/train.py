@@ -15,6 +15,7 @@ from secateur.errors import Diverged, EmptyDataset
 from worker.recovery.best import Best, tensors_of
 from worker.recovery.course import Course, Guard, Trainable
 from worker.recovery.evaluate import evaluate
+from worker.recovery.extent import Extent
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.recovery.order import permutation
@@ -170,8 +171,8 @@ class _Round:
         for step in range(self.stepper.step - self.scored * steps, steps):
             group = [order[part] for part in self.course.group(step)]
             targets = [train.targets(part) for part in group]
-            labels = sum(map(self.course.objective.counted, targets))
-            self.stepper.take(partial(self._batches, group, targets, draws), labels)
+            whole = Extent.of(self.course.objective, targets)
+            self.stepper.take(partial(self._batches, group, targets, draws), whole)
             if on_step is not None:
                 on_step(self._moment(epoch))
         self.stepper.check()
@@ -184,7 +185,13 @@ class _Round:
     def _evaluate(self) -> Score:
         course = self.course
         return evaluate(
-            self.program, course.validation, course.objective, course.portion, course.device, note=course.note
+            self.program,
+            course.validation,
+            course.objective,
+            course.portion,
+            course.device,
+            note=course.note,
+            teacher=course.teacher,
         )
 
     def _moment(self, epoch: int) -> Moment:

@@ -110,7 +110,8 @@ def test_the_weights_that_go_are_those_that_autograd_says(chain: Case, tmp_path:
 
 def laid_out(folder: Path, case: Case, **changes: Any) -> Bench:
     wanted = order(folder, case, spec=spec({"kind": "l1"}, **changes))
-    return lay_out(wanted, inspect(read(folder / "upload.pt2")))
+    program = read(folder / "upload.pt2")
+    return lay_out(wanted, inspect(program), program)
 
 
 def examples(bench: Bench, part: slice) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
+from secateur.report import MetricName
 from secateur.spec.task import IGNORED_LABEL
 from worker.recovery.objectives.contract import Score
 from worker.recovery.objectives.cross_entropy import CrossEntropy, fits_maps
@@ -18,7 +18,7 @@ from worker.recovery.objectives.tensors import require_labels
 class ClassificationObjective(CrossEntropy):
     """Cross-entropy and accuracy; outputs (N, classes, ...), labels (N, ...) with -100 for "not scored"."""
 
-    metric: Literal["accuracy"] = "accuracy"
+    metric: MetricName = "accuracy"
     higher_is_better: bool = True
 
     def scored(self, output: torch.Tensor) -> torch.Tensor:

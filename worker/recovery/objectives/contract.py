@@ -30,6 +30,10 @@ class Objective(Protocol):
     def metric(self) -> MetricName: ...
     @property
     def higher_is_better(self) -> bool: ...
+    @property
+    def taught(self) -> bool:
+        """Whether the dense network's outputs are the targets, and the data's labels are not looked at."""
+        ...
 
     def select(self, outputs: Any) -> torch.Tensor:
         """The scored output among all that the program returned."""
@@ -42,6 +46,10 @@ class Objective(Protocol):
         """
         ...
 
+    def number(self, target: torch.Tensor) -> int:
+        """How many labels of the batch count, each as one."""
+        ...
+
     def labels(self, output: torch.Tensor, target: torch.Tensor) -> float:
         """As `counted`, for labels that fit the output. Raises DataMismatch and LabelsOutOfRange when they do not."""
         ...
@@ -51,6 +59,16 @@ class Objective(Protocol):
 
         `smoothing` is the share of each label that is spread evenly over all classes (Szegedy et al. 2016); without
         classes it has no effect.
+        """
+        ...
+
+    def distance(
+        self, output: torch.Tensor, dense: torch.Tensor, target: torch.Tensor, temperature: float
+    ) -> torch.Tensor:
+        """How far an output is from the dense network's, over the labels that count, in float32 or wider.
+
+        Of classes temperature^2 * KL(dense || output), both softened (Hinton, Vinyals & Dean 2015), the plain mean
+        over the labels, whatever their classes weigh; of numbers the mean squared difference.
         """
         ...
 

@@ -28,6 +28,7 @@ class CrossEntropy(ABC):
     weights: tuple[float, ...] | None = None
 
     expects = "integer labels for an output (examples, classes, ...)"
+    taught = False
 
     @abstractmethod
     def scored(self, output: torch.Tensor) -> torch.Tensor:
@@ -41,12 +42,15 @@ class CrossEntropy(ABC):
         return leaf(outputs, self.position)
 
     def counted(self, target: torch.Tensor) -> float:
+        if self.weights is None:
+            return self.number(target)
         labels = self.places(target)
         labels = labels[labels != IGNORED_LABEL]
-        if self.weights is None:
-            return len(labels)
         require_range(labels, len(self.weights))
         return float(torch.tensor(self.weights, dtype=torch.float64)[labels].sum())
+
+    def number(self, target: torch.Tensor) -> int:
+        return int((self.places(target) != IGNORED_LABEL).sum())
 
     def labels(self, output: torch.Tensor, target: torch.Tensor) -> float:
         if not self.fits(output, target):
@@ -71,6 +75,20 @@ class CrossEntropy(ABC):
         total = counts if weights is None else weights[labels.clamp(min=0)].masked_fill(~counts, 0.0)
         spread = -weighed.mean(dim=1).masked_fill(~counts, 0.0).sum() / total.sum()
         return (1 - smoothing) * loss + smoothing * spread
+
+    def distance(
+        self, output: torch.Tensor, dense: torch.Tensor, target: torch.Tensor, temperature: float
+    ) -> torch.Tensor:
+        counts = self.places(target).reshape(-1) != IGNORED_LABEL
+        return self.divergences(output, dense, temperature).masked_fill(~counts, 0.0).sum() / counts.sum()
+
+    def divergences(self, output: torch.Tensor, dense: torch.Tensor, temperature: float) -> torch.Tensor:
+        """temperature^2 * KL(dense || output) of every label, shape (labels,); a class that dense excludes adds 0."""
+        ours, theirs = (
+            functional.log_softmax(self.log_probabilities(scores) / temperature, dim=1) for scores in (output, dense)
+        )
+        shares = theirs.exp()
+        return temperature**2 * torch.where(shares > 0, shares * (theirs - ours), 0.0).sum(dim=1)
 
     def losses(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The plain loss of every label, of the shape of `places` and float64; 0 for those that do not count."""

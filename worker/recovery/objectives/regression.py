@@ -21,10 +21,15 @@ class RegressionObjective:
     metric: Literal["rmse"] = "rmse"
     higher_is_better: bool = False
 
+    taught = False
+
     def select(self, outputs: Any) -> torch.Tensor:
         return leaf(outputs, self.position)
 
     def counted(self, target: torch.Tensor) -> float:
+        return target.numel()
+
+    def number(self, target: torch.Tensor) -> int:
         return target.numel()
 
     def labels(self, output: torch.Tensor, target: torch.Tensor) -> float:
@@ -35,6 +40,11 @@ class RegressionObjective:
     def loss(self, output: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         values = at_least_float32(output)
         return functional.mse_loss(values, target.to(values.dtype).reshape(values.shape))
+
+    def distance(
+        self, output: torch.Tensor, dense: torch.Tensor, target: torch.Tensor, temperature: float
+    ) -> torch.Tensor:
+        return functional.mse_loss(at_least_float32(output), at_least_float32(dense))
 
     def tally(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         squares = (output.double() - target.double().reshape(output.shape)).square()

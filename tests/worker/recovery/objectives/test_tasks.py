@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 import torchmetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 from torchmetrics.text import Perplexity
 
 from secateur.errors import DataMismatch, EmptyDataset, LabelsOutOfRange
@@ -96,6 +97,22 @@ def test_loss_and_metric_are_the_references(task: Task, seed: int, pieces: int, 
     assert score.loss == pytest.approx(expected.item(), rel=1e-5)
     counted = int((labels != -100).sum())
     assert score.examples == objective.counted(target) == objective.labels(logits, target) == counted
+
+
+@pytest.mark.parametrize("task", TASKS, ids=named)
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_the_distance_to_other_scores_is_taken_where_labels_count(task: Task, temperature: float) -> None:
+    """T^2 * KL(dense || ours), by torch, over the rows that the task pairs with a label."""
+    (ours, target), dense = drawn(task, 1, 0.4), drawn(task, 2, 0.4)[0].detach()
+    (rows, labels), (others, _) = by_hand(task, ours, target), by_hand(task, dense, target)
+    counts = labels != -100
+    soft = [(scores[counts] / temperature).log_softmax(dim=1) for scores in (rows, others)]
+    expected = temperature**2 * kl_div(*soft, reduction="batchmean", log_target=True)
+    objective = replace(objective_of(task), weights=(0.5, 3.0, 1.25, 0.0))
+    distance = objective.distance(ours, dense, target, temperature)
+    torch.testing.assert_close(distance, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, ours)[0] for value in (distance, expected)))
+    assert objective.number(target) == int(counts.sum())
 
 
 @pytest.mark.parametrize("task", [*TASKS, Classification()], ids=named)
