@@ -55,6 +55,7 @@ bench: $(INSTALLED) ## measure every number that the README gives
 	$(BIN)/python -m benchmarks.masked_step
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.demo_seeds
+	$(BIN)/python -m benchmarks.distillation
 
 bench-structured: $(INSTALLED) ## half of the MACs, beside Torch-Pruning's; 20 minutes, goes on where it was broken off
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'
