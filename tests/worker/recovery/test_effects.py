@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from secateur.errors import Diverged, JobFailed
 from secateur.inspection import TensorInfo
-from secateur.spec.task import Classification
+from secateur.spec.task import IGNORED_LABEL, Classification
 from worker.pruning.evidence import SUMS
 from worker.recovery.calibration import Calibration
 from worker.recovery.data import Dataset
 from worker.recovery.effects import Effects, effects, moved
-from worker.recovery.objective import IGNORED_LABEL, objective_for
+from worker.recovery.objective import objective_for
 from worker.recovery.order import permutation, seed_of
 
 CPU = torch.device("cpu")
