@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,14 @@ def write_data(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def train_network(seed: int) -> nn.Module:
-    """A trained network in evaluation mode; the same seed gives the same one on the same machine."""
+def train_network(seed: int, images: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """A trained network in evaluation mode; the same seed gives the same one on the same machine.
+
+    `images` are those of `digits` that it is trained on: all that are to be trained on, when left out.
+    """
     torch.set_num_threads(1)  # the network is so small that threads would only wait for each other
     torch.manual_seed(seed)
-    data, network = digits()["train"], Digits()
+    data, network = images or digits()["train"], Digits()
     optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     for _ in range(EPOCHS):

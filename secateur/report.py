@@ -83,7 +83,11 @@ class Round(Record):
         description="Whether new statistics of batch norm did better than the old ones and were kept. null: there "
         "were no new ones.",
     )
-    amount: float | None = Field(default=None, description="Of a search: the share that this trial took in all.")
+    amount: float | None = Field(
+        default=None,
+        description="Of a search: the share that this trial took in all. null: nothing was taken, and what is kept "
+        "trained on.",
+    )
     kept: bool = Field(default=True, description="false: a search found it too bad, and went back to the one before.")
     ticket: Ticket | None = Field(default=None, description="Where recover.controls asks for it.")
 
@@ -94,7 +98,7 @@ class BudgetSearch(Record):
     dense: float = Field(description="The dense network's metric.")
     bound: float = Field(description="The worst that the budget allows.")
     found: float | None = Field(description="Of the network that is handed over.")
-    trials: int = Field(description="Networks that were tried, one a round.")
+    trials: int = Field(description="Networks that were tried, one a round. A last round may train on what was found.")
     epochs: int = Field(description="Of training, in all trials together.")
     epochs_of_one_job: int = Field(description="What a job with the same schedule and recipe would train.")
 

@@ -37,6 +37,7 @@ class Ledger(BaseModel):
     round_taken: Taken = Taken()
     round_pruned: Score | None = None
     round_reported: Score | None = None
+    kept_taken: Taken = Taken()
     rounds: list[Round] = []
     notes: list[str] = []
     seconds: dict[str, float] = {}

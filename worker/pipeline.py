@@ -214,30 +214,34 @@ class Pipeline:
                 self._prune(step)
         with self._stage(Stage.FINE_TUNE, step.number):
             self._fine_tune(step)
-        if self._plan.searches:
-            self._keep_or_undo()
+        self._keep_or_undo()
         self._save()
 
     def _keep_or_undo(self) -> None:
         ledger = self._ledger
-        if ledger.rounds[-1].kept:
-            self._kept, ledger.pruned = Kept.of(self._method, self._trainer.state), ledger.round_reported
-        else:
+        if not ledger.rounds[-1].kept:
             assert self._kept is not None
             self._kept.put_back(self._method)
             self._trainer.state = self._kept.memory
+            return
+        ledger.pruned, ledger.kept_taken = ledger.round_reported, ledger.round_taken
+        if self._plan.searches:
+            self._kept = Kept.of(self._method, self._trainer.state)
 
     def _prune(self, step: Step) -> None:
         work, number = self._bench, step.number
-        taken = self._method.prune(number, step.amount)
-        if self._trainer.state is not None:
-            self._trainer.state = self._method.carried(self._trainer.state)
+        if step.takes:
+            taken = self._method.prune(number, step.amount)
+            if self._trainer.state is not None:
+                self._trainer.state = self._method.carried(self._trainer.state)
+        else:
+            taken, self._ledger.round_reported = self._ledger.kept_taken, self._ledger.pruned
         self._ledger.round, self._ledger.round_taken = number, taken
         self._ledger.round_pruned = self._score(self._method.program, work.validation)
         if step.last:
             same = work.reported is work.validation
             score = self._ledger.round_pruned if same else self._score(self._method.program, work.reported)
-            self._ledger.pruned = self._ledger.round_reported = score
+            self._ledger.round_reported = score
         gone = taken.model_dump(exclude_none=True)
         self._tell("pruned", self._ledger.round_pruned, "validation", round=number, **gone)
 
@@ -249,7 +253,9 @@ class Pipeline:
             if self._lottery is not None:
                 self._lottery.rewind(self._method)
             before = pruned if self._lottery is None else None
-            outcome = self._trainer.train(self._method.network, session, before, enough=self._plan.enough)
+            outcome = self._trainer.train(
+                self._method.network, session, before, enough=self._plan.enough if step.takes else None
+            )
             recovered, best, epochs = outcome.recovered, outcome.best_epoch, outcome.epochs
             stopped = epochs < session.epochs
         recovered, recalibrated = self._trainer.recalibrate(self._method.program, number, recovered)

@@ -30,6 +30,8 @@ class Step:
     amount: float | None = None
     last: bool = False
     """Whether it may be the last one, so that its numbers are those of the report."""
+    takes: bool = True
+    """Whether anything is taken; if not, what the last round left trains on, to the end."""
 
 
 class Plan(Protocol):
@@ -89,14 +91,22 @@ class Budget:
         self.single, self._least = sum(epochs), min(epochs, default=0)
 
     def next(self, rounds: Sequence[Round]) -> Step | None:
-        """An amount that nothing is known about, if there is one and its training can be afforded."""
+        """An amount that nothing is known about, if there is one and its training can be afforded; at last, training.
+
+        A trial ends with the first epoch that is good enough, which may be a lucky one. So what is found trains on as
+        a last round does, for which the search leaves as many epochs as it needs.
+        """
         trials = [Trial(each.amount, each.kept) for each in rounds if each.amount is not None]
         amount, number = next_amount(self._ladder, trials), len(rounds) + 1
         session = None if self._recover is None else agenda.trial(self._recover, number, self._rounds)
         costs = 0 if session is None else session.epochs
-        if amount is None or not affordable(self.single, sum(each.epochs for each in rounds), costs):
+        after = costs if costs > self._least else 0
+        if len(trials) < len(rounds):
             return None
-        return Step(number, session, amount, last=True)
+        if amount is not None and affordable(self.single, sum(each.epochs for each in rounds) + after, costs):
+            return Step(number, session, amount, last=True)
+        kept = [each for each in rounds if each.kept]
+        return Step(number, session, takes=False) if after and kept and kept[-1].epochs < costs else None
 
     def found(self, rounds: Sequence[Round]) -> float | None:
         """The largest amount that was kept; None: nothing was."""
@@ -109,7 +119,7 @@ class Budget:
             return "No smaller network within the budget was found: what is handed over is the dense one."
         if found >= self._ladder[-1]:
             return f"The search ended at the most that it was to take, {found:.1%}: the budget allows more."
-        return f"The search took {found:.1%} in {len(rounds)} trials."
+        return f"The search took {found:.1%} in {self._trials(rounds)} trials."
 
     def findings(self, rounds: Sequence[Round]) -> BudgetSearch:
         """The field of the report."""
@@ -118,10 +128,13 @@ class Budget:
             dense=self.dense,
             bound=self.bound,
             found=kept[-1].recovered if kept else self.dense,
-            trials=len(rounds),
+            trials=self._trials(rounds),
             epochs=sum(each.epochs for each in rounds),
             epochs_of_one_job=self.single,
         )
+
+    def _trials(self, rounds: Sequence[Round]) -> int:
+        return sum(each.amount is not None for each in rounds)
 
     def enough(self, trained: int, best: Score) -> bool:
         """As soon as the network is good enough, but not before a usual round would end."""

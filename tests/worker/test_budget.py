@@ -17,7 +17,7 @@ from tests.secateur.spec.refusals import problems
 from tests.worker.jobs import checkpoints, digests, order, run
 from tests.worker.networks import CLASSES, EXAMPLES, Case, images, labels
 from worker.order import JobOrder
-from worker.plan import Budget, bound
+from worker.plan import Budget, Step, bound
 from worker.recovery.objective import Score
 from worker.search import COST
 
@@ -59,9 +59,11 @@ def assert_searched(report: Report, epochs: int) -> None:
     assert sum(each.epochs for each in report.rounds) == found.epochs <= COST * epochs
     assert all((each.recovered or 0.0) >= found.bound for each in kept)
     assert all((each.recovered or 0.0) < found.bound for each in report.rounds if not each.kept)
-    amounts = [each.amount for each in report.rounds]
+    amounts = [each.amount for each in report.rounds if each.amount is not None]
     assert len(set(amounts)) == len(amounts) == found.trials
-    assert [each.amount for each in kept] == sorted(each.amount or 0.0 for each in kept)
+    assert amounts == [each.amount for each in report.rounds[: len(amounts)]], "only the last round takes nothing"
+    good = [each.amount for each in kept if each.amount is not None]
+    assert good == sorted(good)
 
 
 @pytest.mark.parametrize("recover", [TUNED, {"kind": "none"}], ids=["fine_tune", "none"])
@@ -69,7 +71,7 @@ def test_weights_go_until_the_budget_is_spent(recover: dict[str, Any], case: Cas
     wanted = search(tmp_path, case, recover=recover)
     report = run(wanted).report
     assert_searched(report, epochs=5 if recover is TUNED else 0)
-    last = [each for each in report.rounds if each.kept][-1]
+    last = [each for each in report.rounds if each.kept and each.amount is not None][-1]
     assert report.sparsity is not None
     assert report.sparsity.overall == pytest.approx(last.sparsity)
     assert last.sparsity == pytest.approx(last.amount, abs=0.002)
@@ -135,6 +137,20 @@ def test_where_nothing_smaller_is_good_enough_the_dense_network_comes_back(tmp_p
     assert any("what is handed over is the dense one" in note for note in report.notes)
 
 
+def test_what_was_found_trains_on_and_the_metric_before_is_that_of_its_pruning(case: Case, tmp_path: Path) -> None:
+    """The amount after it was too much, and what that was like is not told as the network's."""
+    wanted = search(tmp_path, case, of_data={"test": None}, prune={"schedule": {"kind": "iterative", "rounds": 2}})
+    report = run(wanted).report
+    *trials, last = report.rounds
+    kept, bad = ([each for each in trials if each.kept is good] for good in (True, False))
+    assert last.amount is None
+    assert last.epochs == TUNED["epochs"] > kept[-1].epochs
+    assert (last.sparsity, last.pruned) == (kept[-1].sparsity, kept[-1].recovered)
+    assert bad[-1].pruned != kept[-1].pruned
+    assert report.metric.pruned == kept[-1].pruned
+    assert report.metric.recovered == last.recovered
+
+
 def test_tickets_are_searched_for_too(case: Case, tmp_path: Path) -> None:
     ticket = {"kind": "lottery_ticket", "learning_rate": 0.05, "batch_size": 8, "epochs": 2}
     report = run(search(tmp_path, case, drop=0.3, recover=ticket)).report
@@ -175,12 +191,22 @@ def test_a_trial_ends_when_it_is_good_enough_but_not_before_a_usual_round_would(
     assert not plan(higher_is_better=False).keeps(score(1.0))
 
 
-def test_a_search_spends_no_more_than_three_jobs() -> None:
-    def trial(number: int, amount: float, kept: bool, epochs: int) -> Round:
+def test_a_search_spends_no_more_than_three_jobs_and_leaves_enough_for_the_last_training() -> None:
+    def trial(number: int, amount: float | None, kept: bool, epochs: int) -> Round:
         return Round(round=number, pruned=0.5, recovered=0.5, epochs=epochs, best_epoch=0, amount=amount, kept=kept)
 
-    assert plan().next([trial(1, 0.5, True, 3), trial(2, 0.9, False, 6)]) is not None
-    assert plan().next([trial(1, 0.5, True, 3), trial(2, 0.9, False, 7)]) is None
+    def after(epochs: int, of_them: int = 2) -> Step | None:
+        return plan().next([trial(1, 0.5, True, of_them), trial(2, 0.9, False, epochs - of_them)])
+
+    whole = 3 * 4
+    step = after(whole - 6)
+    assert step is not None
+    assert step.takes
+    step = after(whole - 5)
+    assert step is not None
+    assert not step.takes, "there is not enough for a trial and the training after it"
+    assert after(whole - 5, of_them=3) is None, "what was found has had a whole training"
+    assert plan().next([trial(1, 0.5, True, 1), trial(2, None, True, 3)]) is None
 
 
 @pytest.mark.parametrize(
