@@ -7,7 +7,7 @@ ZOO_INSTALLED := $(VENV)/zoo/.installed
 SOURCES := secateur store app worker tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format up compose-up compose-down bench bench-structured bench-lottery zoo clean
+.PHONY: help install demo test check format up compose-up compose-down bench bench-structured bench-accuracy bench-lottery zoo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -60,6 +60,10 @@ bench: $(INSTALLED) ## measure every number that the README gives
 bench-structured: $(INSTALLED) ## half of the MACs, beside Torch-Pruning's; 20 minutes, goes on where it was broken off
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'
 	$(BIN)/python -m benchmarks.structured
+
+bench-accuracy: $(INSTALLED) ## the accuracy that is left, beside torch.nn.utils.prune and Torch-Pruning; at most 90 minutes, goes on likewise
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'
+	$(BIN)/python -m benchmarks.accuracy
 
 bench-lottery: $(INSTALLED) ## lottery tickets of LeNet-300-100 beside their controls; 10 minutes
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'

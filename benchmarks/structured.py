@@ -75,13 +75,13 @@ def pruned(tasks: Sequence[Task]) -> None:
         waiting = [pool.submit(_theirs, task) for task in tasks]
         for task in tasks:
             for side in ours.MULTIPLES:
-                _told(task, side, kept(task.outcome(side), partial(ours.prune, client, task, side)))
+                _told(task, side, kept(task.outcome(side), partial(ours.prune, client, task, side), Outcome))
         for task, future in zip(tasks, waiting, strict=True):
             _told(task, "theirs", future.result())
 
 
 def _theirs(task: Task) -> Outcome:
-    return kept(task.outcome("theirs"), partial(theirs.prune, task))
+    return kept(task.outcome("theirs"), partial(theirs.prune, task), Outcome)
 
 
 def _told(task: Task, by: str, outcome: Outcome) -> None:

@@ -19,6 +19,11 @@ def machine() -> str:
     return f"Machine: {processor()}, {cores} cores, {threads} threads used, torch {torch.__version__}."
 
 
+def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The table as lines of Markdown."""
+    return ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
+
+
 def write(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
     """Print the table and write it to `path`."""
     table = Table(*columns, title=title)
@@ -28,5 +33,4 @@ def write(path: Path, title: str, columns: Sequence[str], rows: Sequence[Sequenc
     console.print(table)
     for note in notes:
         console.print(note, highlight=False)
-    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
-    path.write_text("\n".join([f"# {title}", "", *lines, "", *(f"* {note}" for note in notes), ""]))
+    path.write_text("\n".join([f"# {title}", "", *lines(columns, rows), "", *(f"* {note}" for note in notes), ""]))

@@ -59,21 +59,22 @@ def write(name: str, folder: Path, trial: bool) -> None:
     """
     source = SOURCES[name]
     image, target = source.load()
-    rest, test = _parted(torch.arange(len(target)), target, source.test, SPLIT_SEED)
+    rest, test = parted(torch.arange(len(target)), target, source.test, SPLIT_SEED)
     if trial:
-        rest, test = _parted(rest, target, source.test, SPLIT_SEED + 1)
-    train, validation = _parted(rest, target, source.validation, SPLIT_SEED)
+        rest, test = parted(rest, target, source.test, SPLIT_SEED + 1)
+    train, validation = parted(rest, target, source.validation, SPLIT_SEED)
     generator = torch.Generator().manual_seed(SPLIT_SEED)
     copies = torch.cat([image[train], *(_moved(image[train], generator) for _ in range(COPIES - 1))])
     again = RECOVERY_COPIES * len(train)
     folder.mkdir(parents=True, exist_ok=True)
-    _save(copies, target[train].repeat(COPIES), folder / "train.safetensors")
-    _save(copies[:again], target[train].repeat(RECOVERY_COPIES), folder / "recovery.safetensors")
-    _save(image[validation], target[validation], folder / "validation.safetensors")
-    _save(image[test], target[test], folder / "test.safetensors")
+    save(copies, target[train].repeat(COPIES), folder / "train.safetensors")
+    save(copies[:again], target[train].repeat(RECOVERY_COPIES), folder / "recovery.safetensors")
+    save(image[validation], target[validation], folder / "validation.safetensors")
+    save(image[test], target[test], folder / "test.safetensors")
 
 
-def _parted(rows: Tensor, target: Tensor, aside: int, seed: int) -> tuple[Tensor, Tensor]:
+def parted(rows: Tensor, target: Tensor, aside: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The rows without `aside` of them, and those; each class in proportion."""
     kept, taken = train_test_split(rows.numpy(), test_size=aside, stratify=target[rows].numpy(), random_state=seed)
     return torch.from_numpy(kept), torch.from_numpy(taken)
 
@@ -90,6 +91,7 @@ def _moved(image: Tensor, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(image, grid, align_corners=False)
 
 
-def _save(image: Tensor, target: Tensor, path: Path) -> None:
+def save(image: Tensor, target: Tensor, path: Path) -> None:
+    """A data set as the service takes it, with pixels from 0 to 255."""
     pixels = (255 * image).round().to(torch.uint8).contiguous()
     save_file({"image": pixels, "target": target.to(torch.int64).contiguous()}, path)

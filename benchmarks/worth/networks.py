@@ -31,16 +31,16 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem, three stages of two residual blocks, one linear layer. Images (N, 1, H, W) to logits (N, 10)."""
+    """A stem, three stages of residual blocks, one linear layer. Images (N, 1, H, W) to logits (N, 10)."""
 
-    def __init__(self, stem_stride: int, widths: tuple[int, int, int] = (24, 48, 96)) -> None:
+    def __init__(self, stem_stride: int, widths: tuple[int, int, int] = (24, 48, 96), blocks: int = 2) -> None:
         super().__init__()
         first, second, third = widths
         self.stem = nn.Sequential(nn.Conv2d(1, first, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
         self.stages = nn.Sequential(
-            *(Residual(first, first, 1), Residual(first, first, 1)),
-            *(Residual(first, second, 2), Residual(second, second, 1)),
-            *(Residual(second, third, 2), Residual(third, third, 1)),
+            *_stage(first, first, 1, blocks),
+            *_stage(first, second, 2, blocks),
+            *_stage(second, third, 2, blocks),
         )
         self.head = nn.Linear(third, CLASSES)
 
@@ -48,6 +48,10 @@ class ResNet(nn.Module):
         """Logits of each image."""
         logits: Tensor = self.head(self.stages(self.stem(image)).mean((2, 3)))
         return logits
+
+
+def _stage(inside: int, outside: int, stride: int, blocks: int) -> list[Residual]:
+    return [Residual(inside, outside, stride), *(Residual(outside, outside, 1) for _ in range(blocks - 1))]
 
 
 class Attention(nn.Module):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from secateur.record import Record
+
+Kind = TypeVar("Kind", bound=Record)
 
 
 class Outcome(Record):
@@ -31,10 +34,10 @@ class Outcome(Record):
         return self.parameters / self.dense_parameters
 
 
-def kept(path: Path, make: Callable[[], Outcome]) -> Outcome:
+def kept(path: Path, make: Callable[[], Kind], kind: type[Kind]) -> Kind:
     """What is written at `path`, or what `make` gives, which is written there then."""
     if not path.exists():
         unfinished = path.with_suffix(".part")
         unfinished.write_text(make().model_dump_json(indent=2), encoding="utf8")
         unfinished.replace(path)
-    return Outcome.model_validate_json(path.read_text(encoding="utf8"))
+    return kind.model_validate_json(path.read_text(encoding="utf8"))

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 
 import torch_pruning
 
-from benchmarks.table import machine
+from benchmarks.table import lines, machine
+from benchmarks.worth.certainty import standard_error
 from benchmarks.worth.ours import MULTIPLES
 from benchmarks.worth.outcome import Outcome
-from benchmarks.worth.pair import Pairs, Side, standard_error
+from benchmarks.worth.pair import Pairs, Side
 from benchmarks.worth.recipes import AMOUNT, CURVE, ROUNDS
 
 NAMES = {"cnn": "ResNet", "vit": "ViT", "mnist": "MNIST", "digits": "digits"}
@@ -32,7 +33,7 @@ SEEDS = ["data, network", "seed", "dense", "ours", "theirs", "ours - theirs", "M
 def markdown(all_pairs: Sequence[Pairs]) -> str:
     """What was done, the means, the verdicts and every seed."""
     count = len(all_pairs[0].tasks)
-    lines = [
+    text = [
         "# What structured pruning is worth",
         "",
         f"Written by `python -m benchmarks.structured`. {AMOUNT:.0%} of the MACs taken away in {ROUNDS} rounds "
@@ -44,7 +45,7 @@ def markdown(all_pairs: Sequence[Pairs]) -> str:
         "the same validation images. Test images are looked at by the report alone; recipe and scores were chosen on "
         "other splits without the test images, with other seeds. MACs: half of what `torch.utils.flop_counter` counts.",
         "",
-        *table(SUMMARY, [row for pairs in all_pairs for row in means(pairs)]),
+        *lines(SUMMARY, [row for pairs in all_pairs for row in means(pairs)]),
         "",
         "Means over the seeds; accuracy on the test images. One-shot: all at once, untrained. Pruned: after the last "
         "pruning, before the training that follows. Speed-up: batch 32 on one thread, both in turn; processors like "
@@ -57,14 +58,9 @@ def markdown(all_pairs: Sequence[Pairs]) -> str:
         "",
         "## Every seed",
         "",
-        *table(SEEDS, [row for pairs in all_pairs for row in seeds(pairs)]),
+        *lines(SEEDS, [row for pairs in all_pairs for row in seeds(pairs)]),
     ]
-    return "\n".join(lines) + "\n"
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of Markdown."""
-    return ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
+    return "\n".join(text) + "\n"
 
 
 def means(pairs: Pairs) -> list[list[str]]:

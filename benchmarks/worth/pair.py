@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.worth.certainty import standard_error
 from benchmarks.worth.outcome import Outcome
 from benchmarks.worth.task import Task
 
@@ -56,8 +55,3 @@ class Pairs:
     def good(self) -> bool:
         """At most one point lost, and not behind the other side by more than a standard error."""
         return self.loss <= ALLOWED_LOSS and self.difference >= -self.standard_error
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of these values."""
-    return statistics.stdev(values) / math.sqrt(len(values))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch_pruning
 from torch import Tensor, nn
@@ -21,28 +22,41 @@ STEPS_WITH_ATTENTION = 150
 """How many steps would remove everything: its own default, and fewer where each takes longer and is small anyway."""
 
 
-def prune(network: nn.Module, image: Tensor, macs: float) -> None:
+@dataclass(frozen=True)
+class Method:
+    """One of its pruners with one of its importances."""
+
+    pruner: type[torch_pruning.pruner.BasePruner]
+    importance: torch_pruning.importance.Importance
+
+
+GROUP_NORM = Method(torch_pruning.pruner.GroupNormPruner, torch_pruning.importance.GroupMagnitudeImportance(p=2))
+GROUP_TAYLOR = Method(torch_pruning.pruner.BasePruner, torch_pruning.importance.GroupTaylorImportance())
+"""Reads the gradients of the parameters (Molchanov et al. 2019); they are cut with them."""
+
+
+def prune(network: nn.Module, image: Tensor, macs: float, method: Method = GROUP_NORM) -> None:
     """Make the network smaller, in place, until its MACs are as close to `macs` as the steps allow.
 
     A step that would go further below than what is left to go is not taken; it is expected to be as large as the last.
     """
     size = count_macs(network, image)
-    for _ in _steps(network, image):
+    for _ in _steps(network, image, method):
         step, size = size - count_macs(network, image), count_macs(network, image)
         if size - step / 2 <= macs:
             return
 
 
-def _steps(network: nn.Module, image: Tensor) -> Iterator[None]:
+def _steps(network: nn.Module, image: Tensor, method: Method) -> Iterator[None]:
     network.eval()
     attentions = [module for module in network.modules() if isinstance(module, Attention)]
     steps = STEPS_WITH_ATTENTION if attentions else STEPS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pruner = torch_pruning.pruner.GroupNormPruner(
+        pruner = method.pruner(
             network,
             image,
-            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+            importance=method.importance,
             global_pruning=True,
             pruning_ratio=1.0,
             iterative_steps=steps,

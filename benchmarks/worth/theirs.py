@@ -18,17 +18,19 @@ from worker.pruning.schedules import amounts
 def prune(task: Task) -> Outcome:
     """Prune and train in rounds; leaves `theirs.pt2` in the task's folder."""
     torch.set_num_threads(1)
-    network, test = task.dense(), task.part("test")
+    network, test = task.dense.load(), task.part("test")
     dense_macs, dense_parameters = count_macs(network, task.example), parameters(network)
     dense, one_shot = training.accuracy(network, test), _one_shot(network, task)
-    spec, pruned = task.recipe.recover, dense
-    on = training.course(task.part(task.recipe.part), spec, task.seed)
-    for number, amount in enumerate(amounts(ROUNDS, AMOUNT, curve=CURVE), start=1):
+    pruned = dense
+
+    def take(amount: float) -> None:
+        nonlocal pruned
         peer.prune(network, task.example, (1 - amount) * dense_macs)
         pruned = training.accuracy(network, test)
-        epochs = spec.epochs if number == ROUNDS else spec.epochs_per_round
-        training.train(network, on, number, epochs)
-    task.export(network, "theirs")
+
+    shares = amounts(ROUNDS, AMOUNT, curve=CURVE)
+    training.in_rounds(network, task.part(task.recipe.part), task.recipe.recover, task.seed, shares, take)
+    task.dense.export(network, "theirs")
     return Outcome(
         dense=dense,
         one_shot=one_shot,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from secateur.inspection import TensorInfo
 from secateur.spec.recover import FineTune
+from secateur.spec.training import Training
 from worker.recovery.columns import ColumnFile
 from worker.recovery.course import Course
 from worker.recovery.data import Dataset, Subset
@@ -56,7 +57,7 @@ def accuracy(network: nn.Module, path: Path) -> float:
     return evaluate(Plain(network), examples(path), LOGITS, 64, CPU).value
 
 
-def course(train: Path, spec: FineTune, seed: int) -> Course:
+def course(train: Path, spec: Training, seed: int) -> Course:
     """Training on the images of a file, judged by the validation images beside it."""
     return Course(examples(train), examples(train.with_stem("validation")), LOGITS, spec, seed, CPU)
 
@@ -64,6 +65,18 @@ def course(train: Path, spec: FineTune, seed: int) -> Course:
 def train(network: nn.Module, on: Course, round_index: int, epochs: int) -> None:
     """One round; the best epoch is kept, as in a job."""
     fine_tune(Plain(network), on, unguarded, round_index, epochs)
+
+
+def in_rounds(
+    network: nn.Module, images: Path, spec: FineTune, seed: int, amounts: Sequence[float], take: Callable[[float], None]
+) -> int:
+    """`take` each of the amounts, and train after each as a job does; how many steps that were."""
+    on, steps = course(images, spec, seed), 0
+    for number, amount in enumerate(amounts, start=1):
+        take(amount)
+        train(network, on, number, epochs := spec.epochs_in(number, len(amounts)))
+        steps += epochs * on.steps()
+    return steps
 
 
 def unguarded(weights: Mapping[str, Tensor], optimizer: Optimizer | None) -> AbstractContextManager[None]:
