@@ -25,10 +25,10 @@ DENSE = {
 }
 
 OURS: dict[tuple[str, Kind], str] = {
-    ("cnn", "sparsity"): "taylor, twice the rate",
-    ("vit", "sparsity"): "taylor, twice the rate",
-    ("cnn", "macs"): "l2",
-    ("vit", "macs"): "l2",
+    ("cnn", "sparsity"): "taylor, taught, twice the rate",
+    ("vit", "sparsity"): "taylor, taught, twice the rate",
+    ("cnn", "macs"): "l2, taught",
+    ("vit", "macs"): "l2, soft, twice the rate",
 }
 """By network and kind of pruning: one of the candidates."""
 
@@ -48,14 +48,14 @@ PEERS: dict[Kind, dict[str, Recipe]] = {
 PEER_RATES: dict[str, dict[str, float]] = {
     "cnn": {
         "torch one-shot": 1.0,
-        "torch iterative": 1.0,
+        "torch iterative": 2.0,
         "Torch-Pruning group norm": 1.0,
         "Torch-Pruning Taylor": 1.0,
     },
     "vit": {
-        "torch one-shot": 1.0,
-        "torch iterative": 1.0,
-        "Torch-Pruning group norm": 1.0,
+        "torch one-shot": 2.0,
+        "torch iterative": 2.0,
+        "Torch-Pruning group norm": 2.0,
         "Torch-Pruning Taylor": 1.0,
     },
 }
