@@ -121,3 +121,8 @@ def test_a_cell_that_failed_is_said_and_leaves_nothing_to_compare(failing: str) 
     assert "(1 failed)" in text
     assert not any(match.holds for match in matches(found) if match.ours.point.kind == "sparsity")
     assert "ApiError: it broke" in page.as_json(found)
+
+
+def test_what_was_tried_is_summed_up_over_the_points_of_a_recipe() -> None:
+    text = page.choice(final({OUR_METHOD: 0.8, "torch one-shot": 0.7}), "Machine: one.")
+    assert f"| cnn | sparsity | {OUR_METHOD} | {recipes.OURS['cnn', 'sparsity']} | 81.00% |" in text
