@@ -128,8 +128,8 @@ def summary(kind: str, reports: Sequence[Report]) -> str:
     differences = [100 * (report.metric.recovered - report.metric.dense) for report in reports]
     good = sum(not problems(kind, report) for report in reports)
     return (
-        f"{kind.capitalize()}: mean test difference {statistics.mean(differences):+.2f} points; {good} of {len(reports)} "
-        "hold."
+        f"{kind.capitalize()}: mean test difference {statistics.mean(differences):+.2f} points; "
+        f"{good} of {len(reports)} hold."
     )
 
 
