@@ -22,10 +22,13 @@ WHERE: dict[str, tuple[str, ...]] = {
     "multiple_of": ("prune", "multiple_of"),
     "sparsity": ("prune", "target", "amount"),
     "n_m": ("prune", "target"),
+    "max_drop": ("prune", "target", "amount"),
+    "minimise": ("prune", "target", "minimise"),
     "rounds": ("prune", "schedule", "rounds"),
     "include": ("prune", "layers", "include"),
     "exclude": ("prune", "layers", "exclude"),
     "override": ("prune", "layers", "override"),
+    "recover": ("recover", "kind"),
     "epochs": ("recover", "epochs"),
     "epochs_per_round": ("recover", "epochs_per_round"),
     "batch_size": ("recover", "batch_size"),
@@ -48,8 +51,13 @@ TARGETS = {
     "sparsity": "--sparsity is of weights",
     "n_m": "--n-m is of blocks of weights",
     "amount": "--amount is of units",
+    "max_drop": "--max-drop is of the metric",
 }
-KINDS = {"sparsity": ("prune", "target", "sparsity"), "rounds": ("prune", "schedule", "iterative")}
+KINDS = {
+    "sparsity": ("prune", "target", "sparsity"),
+    "max_drop": ("prune", "target", "max_accuracy_drop"),
+    "rounds": ("prune", "schedule", "iterative"),
+}
 
 
 def draft(options: Mapping[str, Any], path: Path | None) -> dict[str, Any]:

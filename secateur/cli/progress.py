@@ -95,15 +95,20 @@ class Watcher:
 def staged(data: dict[str, Any], rounds: int) -> str:
     """`fine_tune, round 2 of 5`."""
     number = data.get("round") or 0
-    where = f", round {number} of {rounds}" if number else ""
+    where = f", {counted(number, rounds)}" if number else ""
     return f"{data.get('stage', '?')}{where}"
+
+
+def counted(number: int, rounds: int) -> str:
+    """`round 2 of 5`; a search may need more rounds than its schedule has."""
+    return f"round {number} of {rounds}" if number <= rounds else f"round {number}"
 
 
 def measurement(data: dict[str, Any], rounds: int) -> str:
     """`round 2 of 5: recovered accuracy 98.89% on validation`, and what else is known."""
     name, value = str(data.get("metric")), data.get("value")
     shown = figure(value, name) if isinstance(value, float | int) else str(value)
-    where = f"round {data['round']} of {rounds}: " if data.get("round") else ""
+    where = f"{counted(data['round'], rounds)}: " if data.get("round") else ""
     return f"{where}{str(data.get('when', '')).replace('_', '-')} {name} {shown} on {data.get('on')}{removal(data)}"
 
 

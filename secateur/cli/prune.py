@@ -28,6 +28,12 @@ def prune(
     n_m: Annotated[
         str | None, Option(help="Of each block of OF weights along the input at most KEEP stay: 2:4.")
     ] = None,
+    max_drop: Annotated[
+        float | None, Option(help="Search for the smallest network whose metric is at most so much worse.")
+    ] = None,
+    minimise: Annotated[
+        Literal["parameters", "macs"] | None, Option(help="What makes a network small, for --max-drop.")
+    ] = None,
     granularity: Annotated[
         Literal["weight", "channel", "neuron", "head", "unit"] | None,
         Option(help="What is taken away; unit: channels, neurons and heads. (weight by default)"),
@@ -50,6 +56,10 @@ def prune(
     include: Annotated[list[str] | None, Option(help="Prune only these layers (glob).")] = None,
     exclude: Annotated[list[str] | None, Option(help="Leave these layers alone (glob).")] = None,
     override: Annotated[list[str] | None, Option(help="Another share for these layers: GLOB=SHARE.")] = None,
+    recover: Annotated[
+        Literal["fine_tune", "learning_rate_rewind", "lottery_ticket", "none"] | None,
+        Option(help="How accuracy is trained back. (fine_tune by default)"),
+    ] = None,
     epochs: Annotated[int | None, Option(help="Retraining after the last round.")] = None,
     epochs_per_round: Annotated[int | None, Option(help="Retraining after each other round.")] = None,
     batch_size: Annotated[int | None, Option(help="Of the retraining.")] = None,

@@ -12,7 +12,7 @@ from rich.text import Text
 from secateur.cli.drawing import figure, plain, size, table
 from secateur.cli.structure import report_parts
 from secateur.n_m import BlockedLayers
-from secateur.report import SHARES, Latency, Metric, Report, Round, Size, Sparsity
+from secateur.report import SHARES, BudgetSearch, Latency, Metric, Report, Round, Size, Sparsity
 
 
 def draw(report: Report) -> RenderableType:
@@ -25,6 +25,10 @@ def parts(report: Report) -> Iterator[RenderableType]:
     yield metric_table(report.metric)
     if len(report.rounds) > 1:
         yield rounds_table(report.rounds, report.metric)
+    if report.budget is not None:
+        yield budget_table(report.budget, report.metric)
+    if any(each.ticket for each in report.rounds):
+        yield tickets_table(report.rounds, report.metric)
     if report.sparsity is not None:
         yield sparsity_table(report.sparsity)
         if report.n_m is not None:
@@ -41,8 +45,9 @@ def parts(report: Report) -> Iterator[RenderableType]:
 def metric_table(metric: Metric) -> Table:
     """The metric at the four moments that matter."""
     drawn = table(f"{metric.name} on {metric.on}, {metric.examples} examples", "", metric.name, "against dense")
-    moments = {
-        "dense (as uploaded)": metric.dense,
+    untrained = {} if metric.initial is None else {"initial (as uploaded)": metric.initial}
+    moments = untrained | {
+        f"dense ({'as trained here' if untrained else 'as uploaded'})": metric.dense,
         "one-shot (all at once, no training)": metric.one_shot,
         "pruned (last round, before training)": metric.pruned,
         "recovered (handed over)": metric.recovered,
@@ -73,7 +78,28 @@ def rounds_table(rounds: tuple[Round, ...], metric: Metric) -> Table:
         gone = each.units_removed if units else each.sparsity
         figures = (figure(each.pruned, metric.name), figure(each.recovered, metric.name))
         epochs = f"{each.epochs} (stopped)" if each.stopped_early else str(each.epochs)
-        drawn.add_row(str(each.round), f"{gone or 0:.2%}", *figures, epochs, str(each.best_epoch))
+        number = str(each.round) if each.kept else f"{each.round} (undone)"
+        drawn.add_row(number, f"{gone or 0:.2%}", *figures, epochs, str(each.best_epoch))
+    return drawn
+
+
+def budget_table(found: BudgetSearch, metric: Metric) -> Table:
+    """What a search was allowed, what it found, and what it cost."""
+    drawn = table("the search, on validation", "", metric.name)
+    for what, value in (("dense", found.dense), ("the worst that is allowed", found.bound), ("found", found.found)):
+        drawn.add_row(what, figure(value, metric.name))
+    drawn.caption = f"{found.trials} trials, {found.epochs} epochs; one job trains {found.epochs_of_one_job}"
+    return drawn
+
+
+def tickets_table(rounds: tuple[Round, ...], metric: Metric) -> Table:
+    """Lottery tickets beside what they are compared with."""
+    drawn = table(f"lottery tickets, on {metric.on}", "round", "left", "ticket", "values drawn anew", "random mask")
+    for each in rounds:
+        if each.ticket is not None:
+            found = (each.ticket.ticket, each.ticket.random_reinit, each.ticket.random_mask)
+            gone = each.units_removed if each.sparsity is None else each.sparsity
+            drawn.add_row(str(each.round), f"{1 - (gone or 0):.2%}", *(figure(one, metric.name) for one in found))
     return drawn
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from rich.console import Console
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from app import examples
 from secateur.cli import app, draft, table
 from secateur.cli.connection import printable, tell
 from secateur.errors import Diverged
-from secateur.report import LayerSparsity, Report
+from secateur.report import BudgetSearch, LayerSparsity, Report, Round, Ticket
 from secateur.transport import ApiError
 
 REPORT = Report.model_validate(examples.REPORT)
@@ -148,6 +149,44 @@ def test_blocks_take_the_place_of_a_share(tmp_path: Path) -> None:
     for given in (None, file):
         spec = drafted(tmp_path, given, n_m="2:4", **({"lr": 0.01} if given is None else {}))
         assert spec["prune"] == {"target": {"kind": "n_m", "keep": 2, "of": 4}}
+
+
+def test_a_budget_takes_the_place_of_a_share(tmp_path: Path) -> None:
+    spec = drafted(tmp_path, None, max_drop=0.01, granularity="unit", minimise="macs", lr=0.1, recover="lottery_ticket")
+    assert spec == {
+        "prune": {
+            "granularity": "unit",
+            "target": {"kind": "max_accuracy_drop", "amount": 0.01, "minimise": "macs"},
+        },
+        "recover": {"kind": "lottery_ticket", "learning_rate": 0.1},
+    }
+    with pytest.raises(typer.BadParameter, match="give one of them"):
+        drafted(tmp_path, None, max_drop=0.01, sparsity=0.9, lr=0.1)
+
+
+def test_trials_and_tickets_are_drawn() -> None:
+    searched = REPORT.model_copy(
+        update={
+            "rounds": (
+                Round(round=1, sparsity=0.5, pruned=0.5, recovered=0.9, epochs=1, best_epoch=1, amount=0.5),
+                Round(round=2, sparsity=0.9, pruned=0.4, recovered=0.6, epochs=5, best_epoch=1, amount=0.9, kept=False),
+                Round(
+                    round=3, sparsity=0.5, pruned=0.9, recovered=0.91, epochs=5, best_epoch=1,
+                    ticket=Ticket(ticket=0.8123, random_reinit=0.7123, random_mask=None),
+                ),
+            ),
+            "budget": BudgetSearch(dense=0.92, bound=0.91, found=0.91, trials=2, epochs=11, epochs_of_one_job=5),
+        }
+    )  # fmt: skip
+    shown = drawn(searched)
+    for told in (
+        "2 (undone)",
+        "2 trials, 11 epochs; one job trains 5",
+        "81.23%",
+        "71.23%",
+        "the worst that is allowed",
+    ):
+        assert told in shown, told
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:
