@@ -1,4 +1,4 @@
-"""How networks are trained and pruned for the final table: chosen on the choice images, then frozen."""
+"""How networks are trained and pruned for the final table: to be chosen on the choice images, then frozen."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OURS: dict[tuple[str, Kind], str] = {
     ("cnn", "macs"): "l2, taught",
     ("vit", "macs"): "l2, soft, twice the rate",
 }
-"""By network and kind of pruning: one of the candidates."""
+"""By network and kind of pruning one of the candidates: provisional, from a part of the cells that `--choose` runs."""
 
 RATES = (0.1, 1.0, 2.0, 4.0)
 """What all could choose from, as shares of the original rate: the low one of the literature, all of it, and more."""
@@ -59,4 +59,4 @@ PEER_RATES: dict[str, dict[str, float]] = {
         "Torch-Pruning Taylor": 1.0,
     },
 }
-"""The best of the RATES for each network and method: by its mean over points and seeds on the choice images."""
+"""Of the RATES, for each network and method: provisional too, to be the best in the mean."""
