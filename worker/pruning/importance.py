@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from worker.pruning.draws import generator
 from worker.pruning.evidence import Evidence
 from worker.pruning.keys import ordered
 
@@ -29,9 +29,8 @@ def random(name: str, weight: Tensor, evidence: Evidence) -> Tensor:
 
     Drawn on the CPU, the same for every device. float64 has 2**53 values: ties do not happen in practice.
     """
-    digest = hashlib.sha256(f"{evidence.seed}:{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-    scores = torch.rand(weight.shape, generator=generator, dtype=torch.float64).add_(1.0).to(weight.device)
+    drawn = torch.rand(weight.shape, generator=generator(evidence.seed, name), dtype=torch.float64)
+    scores = drawn.add_(1.0).to(weight.device)
     return scores.masked_fill_(weight.detach() == 0, 0.0)
 
 

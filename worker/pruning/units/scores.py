@@ -15,7 +15,6 @@ groups the one with more units is thinned first.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worker.pruning.draws import generator
 from worker.pruning.labels.labelling import Labelling
 from worker.pruning.units.belongings import Flags, Reals, belongings
 from worker.pruning.units.distances import distances
@@ -96,9 +96,7 @@ def _shares(magnitudes: Reals) -> Reals:
 
 
 def _drawn(name: str, size: int, seed: int) -> Reals:
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-    drawn: Reals = torch.rand(size, generator=generator, dtype=torch.float64).numpy()
+    drawn: Reals = torch.rand(size, generator=generator(seed, name), dtype=torch.float64).numpy()
     return drawn
 
 
