@@ -15,7 +15,10 @@ from tests.integration.digits import Files, submit
 pytestmark = pytest.mark.integration
 
 
-def test_what_was_begun_goes_on_at_the_next_start(files: Files, tmp_path: Path) -> None:
+def test_what_was_begun_goes_on_at_the_next_start(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECATEUR_THREADS", "1")  # two would wait for each other where something else keeps a core busy
     with Stack(data_dir=tmp_path, device="cpu") as stack, Client(stack.url) as client:
         job = submit(client, files, slow=True)
         until(lambda: client.job(job).stage == "fine_tune", 60, "the job to train")
