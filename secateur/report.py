@@ -91,6 +91,11 @@ class Round(Record):
     kept: bool = Field(default=True, description="false: a search found it too bad, and went back to the one before.")
     ticket: Ticket | None = Field(default=None, description="Where recover.controls asks for it.")
 
+    @property
+    def gone(self) -> float:
+        """The share of the chosen weights, or units, that is gone after it."""
+        return (self.units_removed if self.sparsity is None else self.sparsity) or 0.0
+
 
 class BudgetSearch(Record):
     """The search for the smallest network within a budget, all on the validation data."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from worker.checkpoint import Checkpoint
 from worker.methods.method import Method
 from worker.recovery.best import tensors_of
-from worker.recovery.state import TrainState, restore_tensors
+from worker.recovery.state import TrainState, on_host, restore_tensors
 
 PREFIX = "kept"
 
@@ -27,18 +26,18 @@ class Kept:
     @classmethod
     def of(cls, method: Method, training: TrainState | None) -> Kept:
         """The network as it is now."""
-        memory = None if training is None else TrainState(_copies(training.tensors), training.facts)
-        return cls(_copies(method.tensors()), _copies(tensors_of(method.program)), memory)
+        memory = None if training is None else TrainState(on_host(training.tensors), training.facts)
+        return cls(on_host(method.tensors()), on_host(tensors_of(method.program)), memory)
 
     def put_back(self, method: Method) -> None:
         """Make it the method's network again; nothing here changes with it."""
-        method.restore(Checkpoint(_copies(self.taken)))
+        method.restore(Checkpoint(on_host(self.taken)))
         restore_tensors(tensors_of(method.program), self.program)
 
     @property
     def memory(self) -> TrainState | None:
         """A copy of what the optimizer remembered."""
-        return None if self.training is None else TrainState(_copies(self.training.tensors), self.training.facts)
+        return None if self.training is None else TrainState(on_host(self.training.tensors), self.training.facts)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold."""
@@ -52,7 +51,3 @@ class Kept:
         own = Checkpoint(saved.under(PREFIX))
         memory = None if facts is None else TrainState(own.under("training"), facts)
         return cls(own.under("taken"), own.under("program"), memory)
-
-
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: torch.empty_like(t, device="cpu").copy_(t.detach()) for name, t in tensors.items()}

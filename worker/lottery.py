@@ -13,6 +13,7 @@ from worker.methods.method import Method, Network
 from worker.program.program import Program
 from worker.pruning.draws import generator, permuted
 from worker.recovery.best import tensors_of
+from worker.recovery.state import on_host
 
 PREFIX = "rewind"
 
@@ -25,7 +26,7 @@ class Lottery:
 
     def __init__(self, recover: LotteryTicket, initial: Program, seed: int) -> None:
         self._recover, self._seed = recover, seed
-        self._initial = values_of(initial)
+        self._initial = on_host(tensors_of(initial))
         self._point: Values | None = self._initial if recover.rewind_epoch == 0 else None
         self._parameters = {name for name, _ in initial.named_parameters()}
 
@@ -37,7 +38,7 @@ class Lottery:
     def epoch_ended(self, program: Program, epoch: int) -> None:
         """Remember the values when the dense training has come to the epoch to go back to."""
         if epoch == self._recover.rewind_epoch:
-            self._point = values_of(program)
+            self._point = on_host(tensors_of(program))
 
     def rewind(self, method: Method) -> None:
         """Give what survived the values of that epoch."""
@@ -72,11 +73,6 @@ class Lottery:
         """
         values = self._initial[name]
         return permuted(values, generator(self._seed + index, name)) if name in self._parameters else values
-
-
-def values_of(program: Program) -> dict[str, Tensor]:
-    """Copies, on the host, of all parameters and buffers."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors_of(program).items()}
 
 
 def require_same(initial: Program, program: Program) -> None:

@@ -75,11 +75,10 @@ def rounds_table(rounds: tuple[Round, ...], metric: Metric) -> Table:
     amount = "units removed" if units else "sparsity"
     drawn = table("rounds, on validation", "round", amount, "pruned", "recovered", "epochs", "best")
     for each in rounds:
-        gone = each.units_removed if units else each.sparsity
         figures = (figure(each.pruned, metric.name), figure(each.recovered, metric.name))
         epochs = f"{each.epochs} (stopped)" if each.stopped_early else str(each.epochs)
         number = str(each.round) if each.kept else f"{each.round} (undone)"
-        drawn.add_row(number, f"{gone or 0:.2%}", *figures, epochs, str(each.best_epoch))
+        drawn.add_row(number, f"{each.gone:.2%}", *figures, epochs, str(each.best_epoch))
     return drawn
 
 
@@ -98,8 +97,7 @@ def tickets_table(rounds: tuple[Round, ...], metric: Metric) -> Table:
     for each in rounds:
         if each.ticket is not None:
             found = (each.ticket.ticket, each.ticket.random_reinit, each.ticket.random_mask)
-            gone = each.units_removed if each.sparsity is None else each.sparsity
-            drawn.add_row(str(each.round), f"{1 - (gone or 0):.2%}", *(figure(one, metric.name) for one in found))
+            drawn.add_row(str(each.round), f"{1 - each.gone:.2%}", *(figure(one, metric.name) for one in found))
     return drawn
 
 

@@ -70,6 +70,11 @@ def restore_tensors(live: Mapping[str, torch.Tensor], saved: Mapping[str, torch.
             live[name].copy_(tensor)
 
 
+def on_host(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies in the memory of the host, which nothing that happens to the tensors changes."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
 def _alone(tensor: torch.Tensor, seen: set[int]) -> torch.Tensor:
     storage = tensor.untyped_storage()
     owner = tensor.is_contiguous() and storage.nbytes() == tensor.nbytes and storage.data_ptr() not in seen

@@ -65,8 +65,7 @@ def _line(axes: Axes, rounds: Sequence[Round], values: Points, label: str, colou
 
 def left(round: Round) -> float:
     """The percentage of weights, or of units, that a round leaves."""
-    gone = round.units_removed if round.sparsity is None else round.sparsity
-    return 100 * (1 - (gone or 0.0))
+    return 100 * (1 - round.gone)
 
 
 def _frame(axes: Axes, report: Report, on: str) -> None:
