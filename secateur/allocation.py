@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from secateur import erk
+from secateur.sensitivity import Sensitivity
+from secateur.spread import counts
 
 
 @dataclass(frozen=True)
@@ -59,5 +62,15 @@ def by_shape(chosen: Mapping[str, float | None], amount: float, shapes: Shapes) 
     return [Pool((name,), common[name] if own is None else own) for name, own in chosen.items()]
 
 
-SCOPES = {"global": whole, "layer": apart, "erk": by_shape, "row": by_row}
-"""Every scope of the spec: (chosen layers with their own amounts or None, the common amount, shapes) -> pools."""
+def by_sensitivity(chosen: Mapping[str, float | None], shapes: Shapes, amount: float, found: Sensitivity) -> list[Pool]:
+    """Each layer by itself, by an amount that follows from what it matters; in all as many weights as of one pool."""
+    sizes = {name: prod(shapes[name]) for name, own in chosen.items() if own is None}
+    taken = counts(found, sizes, amount)
+    return [Pool((name,), taken[name] / max(1, sizes[name]) if own is None else own) for name, own in chosen.items()]
+
+
+SCOPES = {"global": whole, "layer": apart, "erk": by_shape, "row": by_row, "sensitivity": whole}
+"""Every scope of the spec: (chosen layers with their own amounts or None, the common amount, shapes) -> pools.
+
+Those of `sensitivity` say how much goes in all, which is known before anything is measured; see `by_sensitivity`.
+"""

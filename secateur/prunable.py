@@ -39,7 +39,7 @@ def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterat
         elif model.units is None:
             yield Finding(code=InvalidSpec.code, pointer="/prune/granularity", message=UNITS_UNKNOWN)
         elif not isinstance(prune.target, MaxAccuracyDrop):  # a search goes as far as it can
-            require_reachable(model.units, prune, stored_scores(model.units, prune))
+            require_reachable(model.units, prune.fixed, stored_scores(model.units, prune.fixed))
         else:
             choose_groups(model.units, prune)
     except NothingMatches as error:

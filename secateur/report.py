@@ -9,6 +9,7 @@ from pydantic import Field
 
 from secateur.n_m import BlockedLayers
 from secateur.record import Record
+from secateur.sensitivity import Sensitivity
 from secateur.spec import JobSpec
 from secateur.units import FrozenNode, UnitKind
 
@@ -218,6 +219,9 @@ class Report(Record):
     metric: Metric
     rounds: tuple[Round, ...]
     budget: BudgetSearch | None = Field(default=None, description="Of a search (max_accuracy_drop) only.")
+    sensitivity: Sensitivity | None = Field(
+        default=None, description="What each layer or group matters by itself, where that was asked for or gone by."
+    )
     sparsity: Sparsity | None = Field(default=None, description="Weight jobs only.")
     n_m: BlockedLayers | None = Field(
         default=None, description="N:M jobs only: the proof of the pattern. A job whose proof fails, fails."

@@ -31,6 +31,7 @@ class Stage(StrEnum):
 
     LOAD = "load"
     TRAIN = "train"
+    SENSITIVITY = "sensitivity"
     EVALUATE = "evaluate"
     PRUNE = "prune"
     FINE_TUNE = "fine_tune"

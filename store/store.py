@@ -13,6 +13,7 @@ from store.judge import Judge
 from store.leases import Leases
 from store.reaper import Reaper
 from store.scripts import Scripts
+from store.sensitivities import Sensitivities
 from store.settings import StoreSettings
 from store.uploads import Uploads
 from store.wake import Wake
@@ -33,6 +34,7 @@ class Store:
         self.jobs = Jobs(scripts, holds, Judge(self.uploads.get), self.wake, settings)
         self.events = Events(self._connection, settings)
         self.leases = Leases(scripts, holds, self.wake)
+        self.sensitivities = Sensitivities(self._connection, settings)
         self.workers = Workers(self._connection, settings)
         self.reaper = Reaper(self._connection, scripts, holds, self.blobs, self.jobs, self.wake, settings)
 

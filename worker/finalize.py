@@ -69,6 +69,7 @@ def report(
         metric=_metric(bench, ledger, recovered),
         rounds=tuple(ledger.rounds),
         budget=budget,
+        sensitivity=ledger.sensitivity,
         size=measure_size(dense.module.state_dict(), pruned.module.state_dict(), parameters, artifacts),
         latency=latency,
         timing={stage: round(seconds, 3) for stage, seconds in ledger.seconds.items()},
@@ -106,7 +107,7 @@ def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:
 def _latency(bench: Bench, ledger: Ledger, dense: Program, pruned: Program) -> tuple[Latency, ...]:
     """The rows that can be measured; a job is not lost because its largest batch does not fit into memory."""
     wanted = bench.spec.finalize.latency
-    if wanted is None:
+    if wanted is None or bench.spec.prune.measures:
         return ()
     pruned.to(bench.device)
     dense.to(bench.device)

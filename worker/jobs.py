@@ -15,6 +15,7 @@ from secateur.states import is_terminal
 from store.leases import Claim
 from store.store import Store
 from worker.device import Device
+from worker.fingerprint import of_sensitivity
 from worker.lease import CHILD_SHARE
 from worker.nursery import ChildLost, Nursery
 from worker.order import (
@@ -26,6 +27,7 @@ from worker.order import (
     Measured,
     Noted,
     Paused,
+    Probed,
     Refused,
     Staged,
     Started,
@@ -94,6 +96,7 @@ class Attempt:
         self._job = claim.record
         self._settings = settings
         self._device = device
+        self._fingerprint: str | None = None
         self._published: dict[str, Artifact] = {}
         self._folder = settings.data_dir.resolve() / "jobs" / claim.id / "attempts" / str(claim.fence)
 
@@ -107,6 +110,7 @@ class Attempt:
             Measured: self._measured,
             Noted: self._noted,
             Checkpointed: self._checkpointed,
+            Probed: self._probed,
             Finished: self._finished,
             Refused: self._refused,
             Paused: self._paused,
@@ -131,15 +135,21 @@ class Attempt:
         spec = self._job.spec
         cpu = self._device.name == "cpu"
         checkpoint = self._claim.checkpoint
+        model_sha256 = uploads.get(spec.model).sha256
+        data_sha256 = {dataset: uploads.get(dataset).sha256 for dataset in spec.datasets}
+        # Sums depend on the number of threads: with another one a later attempt's digests would differ.
+        threads = self._claim.threads_fixed(self._settings.threads)
+        self._fingerprint = of_sensitivity(spec, model_sha256, data_sha256, self._device.name, threads)
         return JobOrder(
             id=self._claim.id,
             spec=spec,
             folder=str(self._folder),
             model=str(uploads.data_path(spec.model).resolve()),
-            model_sha256=uploads.get(spec.model).sha256,
+            model_sha256=model_sha256,
             initial=None if len(spec.models) < 2 else str(uploads.data_path(spec.models[1]).resolve()),
             data={dataset: str(uploads.data_path(dataset).resolve()) for dataset in spec.datasets},
-            data_sha256={dataset: uploads.get(dataset).sha256 for dataset in spec.datasets},
+            data_sha256=data_sha256,
+            sensitivity=None if self._fingerprint is None else self._store.sensitivities.get(self._fingerprint),
             checkpoint=None if checkpoint is None else str((self._settings.data_dir / checkpoint.path).resolve()),
             checkpoint_sha256=None if checkpoint is None else checkpoint.sha256,
             checkpoint_every_s=self._settings.checkpoint_every_s,
@@ -149,8 +159,7 @@ class Attempt:
             limits=Limits(
                 memory_bytes=self._settings.job_memory_bytes if cpu else None,
                 file_bytes=self._settings.job_file_bytes,
-                # Sums depend on the number of threads: with another one a later attempt's digests would differ.
-                threads=self._claim.threads_fixed(self._settings.threads),
+                threads=threads,
                 lease_s=self._settings.lease_s * CHILD_SHARE,
                 renewed_at_s=renewed_at_s,
             ),
@@ -177,6 +186,11 @@ class Attempt:
         relative = path.relative_to(self._settings.data_dir.resolve())
         self._claim.save_checkpoint(str(relative), message.sha256, {"round": message.round})
         self._forget_older_than(path)
+        return False
+
+    def _probed(self, message: Probed) -> bool:
+        if self._fingerprint is not None:
+            self._store.sensitivities.put(self._fingerprint, message.sensitivity)
         return False
 
     def _forget_older_than(self, recorded: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict
 
 from secateur.report import Round
+from secateur.sensitivity import Curve, Sensitivity
 from secateur.states import Stage
 from worker.recovery.objective import Score
 
@@ -31,6 +32,8 @@ class Ledger(BaseModel):
     dense_trained: bool = False
     dense: Score | None = None
     dense_on_validation: Score | None = None
+    curves: list[Curve] = []
+    sensitivity: Sensitivity | None = None
     one_shot: Score | None = None
     pruned: Score | None = None
     round: int = 0

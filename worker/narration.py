@@ -62,6 +62,15 @@ class Narration:
         }
         self.say(Advanced(fraction=self._fraction(moment), data=data))
 
+    def probed(self, name: str, done: int, parts: int) -> None:
+        """One layer or group more is measured by itself; told twice a second at most."""
+        now = time.monotonic()
+        if now - self._said_s < SECONDS_BETWEEN_PROGRESS and done < parts:
+            return
+        self._said_s = now
+        whole = BEFORE_ROUNDS if self._sessions else BEFORE_ROUNDS + ROUNDS
+        self.say(Advanced(fraction=whole * done / parts, data={"layer": name, "layers": f"{done} of {parts}"}))
+
     def _fraction(self, moment: Moment) -> float:
         """Trainings weigh as many epochs as they have; what comes before and after all of them is a twentieth each."""
         weights = [max(session.epochs, 1) for session in self._sessions]

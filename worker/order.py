@@ -10,6 +10,7 @@ from secateur.inspection import Inspection
 from secateur.record import Record
 from secateur.report import Report
 from secateur.resources import ErrorRecord
+from secateur.sensitivity import Sensitivity
 from secateur.spec import JobSpec
 from secateur.states import Stage
 
@@ -39,6 +40,7 @@ class JobOrder(Record):
     initial: str | None = Field(default=None, description="Path of the initialisation that a lottery ticket names.")
     data: dict[str, str] = Field(description="Data set id -> path of its safetensors file.")
     data_sha256: dict[str, str]
+    sensitivity: Sensitivity | None = Field(default=None, description="Where a job before found it.")
     checkpoint: str | None = Field(default=None, description="Path of the checkpoint to go on from.")
     checkpoint_sha256: str | None = None
     checkpoint_every_s: float
@@ -110,6 +112,13 @@ class Checkpointed(Record):
     round: int
 
 
+class Probed(Record):
+    """What each layer matters: for jobs to come, too."""
+
+    type: Literal["probed"] = "probed"
+    sensitivity: Sensitivity
+
+
 class Finished(Record):
     """The job is done; the named files lie in the attempt's folder."""
 
@@ -140,8 +149,10 @@ class Paused(Record):
 
 
 Message = Annotated[
-    Started | Staged | Advanced | Measured | Noted | Checkpointed | Finished | Inspected | Refused | Paused,
+    Started | Staged | Advanced | Measured | Noted | Checkpointed | Probed | Finished | Inspected | Refused | Paused,
     Field(discriminator="type"),
 ]
-AnyMessage = Started | Staged | Advanced | Measured | Noted | Checkpointed | Finished | Inspected | Refused | Paused
+AnyMessage = (
+    Started | Staged | Advanced | Measured | Noted | Checkpointed | Probed | Finished | Inspected | Refused | Paused
+)
 MESSAGE: TypeAdapter[AnyMessage] = TypeAdapter(Message)

@@ -18,6 +18,7 @@ import torch
 
 from secateur.errors import Diverged, JobFailed
 from secateur.report import Round, Ticket, finite
+from secateur.sensitivity import Sensitivity
 from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.rewinding import LotteryTicket
 from secateur.states import Stage
@@ -31,7 +32,7 @@ from worker.methods.masking import Masking
 from worker.methods.method import Method, Note
 from worker.methods.removal import Removal
 from worker.narration import Narration, Say
-from worker.order import Checkpointed, Finished, JobOrder
+from worker.order import Checkpointed, Finished, JobOrder, Probed
 from worker.plan import Budget, Plan, Schedule, Step
 from worker.program.inspection import inspect
 from worker.program.program import Program
@@ -40,6 +41,7 @@ from worker.recovery.best import tensors_of
 from worker.recovery.data import Subset
 from worker.recovery.objective import Score
 from worker.recovery.state import TrainState, restore_tensors
+from worker.sensitivity import curves
 from worker.trainer import PauseAsked, Trainer
 
 METHODS: dict[str, Callable[[Program, Bench, Note], Method]] = {
@@ -85,6 +87,7 @@ class Pipeline:
         with self._stage(Stage.LOAD):
             self._load()
         self._train_dense()
+        self._find_sensitivity()
         with self._stage(Stage.EVALUATE):
             self._evaluate()
         self._compare_ticket(rounds)
@@ -98,7 +101,7 @@ class Pipeline:
             recovered = self._score(self._method.program, self._bench.reported)
             if finite(recovered.value) is None:
                 raise Diverged(f"The pruned network's {self._bench.objective.metric} is no finite number.")
-            wanted = self._order.spec.finalize.artifacts
+            wanted = self._order.spec.wanted
             artifacts = finalize.write(self._method.program, self._method.masks, wanted, self._folder)
         self._tell("recovered", recovered)
         with self._stage(Stage.MEASURE):
@@ -151,6 +154,40 @@ class Pipeline:
             self._ledger.dense_trained = True
         self._save()
 
+    def _find_sensitivity(self) -> None:
+        """What each layer matters, from a job before, from the checkpoint, or now; the method goes by it."""
+        ledger, prune = self._ledger, self._order.spec.prune
+        if not prune.needs_sensitivity:
+            return
+        if ledger.sensitivity is None:
+            with self._stage(Stage.SENSITIVITY):
+                ledger.sensitivity = self._order.sensitivity or self._probed()
+            if ledger.sensitivity is self._order.sensitivity:
+                self._narration.note("What each layer matters by itself was known from a job before.")
+            else:
+                self._narration.say(Probed(sensitivity=ledger.sensitivity))
+        self._method.spread(ledger.sensitivity)
+
+    def _probed(self) -> Sensitivity:
+        work, ledger, amounts = self._bench, self._ledger, self._order.spec.prune.probed
+        dense, probe = self._dense_on_validation(), self._method.probe()
+        try:
+            for curve in curves(
+                probe,
+                amounts,
+                lambda program: self._score(program, work.validation).value,
+                self._narration.note,
+                ledger.curves,
+            ):
+                ledger.curves.append(curve)
+                self._narration.probed(curve.name, len(ledger.curves), len(probe.parts))
+                self._trainer.save_if_due()
+        except PauseAsked:
+            self._save()
+            raise
+        higher = work.objective.higher_is_better
+        return Sensitivity(dense=dense.value, higher_is_better=higher, curves=tuple(ledger.curves))
+
     def _evaluate(self) -> None:
         work = self._bench
         if self._ledger.dense is None:
@@ -158,7 +195,9 @@ class Pipeline:
             if finite(self._ledger.dense.value) is None:
                 raise JobFailed(f"The dense network's {work.objective.metric} is no finite number on the data.")
             self._tell("dense", self._ledger.dense)
-        if isinstance(self._order.spec.prune.target, MaxAccuracyDrop):
+        if self._order.spec.prune.measures:
+            self._ledger.pruned = self._ledger.dense
+        elif isinstance(self._order.spec.prune.target, MaxAccuracyDrop):
             self._plan = self._search()
         elif self._ledger.one_shot is None:
             self._take_at_once(self._method)
@@ -170,15 +209,18 @@ class Pipeline:
 
     def _search(self) -> Budget:
         """The plan of a search, and the network that it starts from."""
-        work, ledger = self._bench, self._ledger
-        if ledger.dense_on_validation is None:
-            same = work.reported is work.validation
-            ledger.dense_on_validation = ledger.dense if same else self._score(self._method.program, work.validation)
-        assert ledger.dense_on_validation is not None
+        objective, dense = self._bench.objective, self._dense_on_validation()
         if self._kept is None:
             self._kept = Kept.of(self._method, None)
-        metric, higher = work.objective.metric, work.objective.higher_is_better
-        return Budget(self._order.spec, metric, higher, ledger.dense_on_validation, self._method.most)
+        return Budget(self._order.spec, objective.metric, objective.higher_is_better, dense, self._method.most)
+
+    def _dense_on_validation(self) -> Score:
+        """Measured once, and asked for before anything is taken."""
+        work, ledger = self._bench, self._ledger
+        if ledger.dense_on_validation is None:
+            known = ledger.dense if work.reported is work.validation else None
+            ledger.dense_on_validation = known or self._score(self._method.program, work.validation)
+        return ledger.dense_on_validation
 
     def _evaluate_found(self) -> None:
         """What a search found, as if it had been asked for: at once, on the upload. Of other jobs it is known."""

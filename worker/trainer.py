@@ -87,6 +87,16 @@ class Trainer:
         """A checkpoint was written just now."""
         self._saved_s = time.monotonic()
 
+    def save_if_due(self) -> None:
+        """Write a checkpoint, where it is time for one, or the worker is to stop. Raises PauseAsked."""
+        if self._due:
+            self.save()
+            self.pause_if_asked()
+
+    @property
+    def _due(self) -> bool:
+        return time.monotonic() - self._saved_s > self._every_s or self._pause_asked()
+
     def pause_if_asked(self) -> None:
         """Raise PauseAsked when the worker is to stop."""
         if self._pause_asked():
@@ -117,10 +127,9 @@ class Trainer:
 
     def _stepped(self, moment: Moment) -> None:
         self._narration.step(moment)
-        if time.monotonic() - self._saved_s > self._every_s or self._pause_asked():
+        if self._due:
             self.state = moment.state()
-            self.save()
-            self.pause_if_asked()
+            self.save_if_due()
 
     def _tell(self, moment: Moment, score: Score) -> None:
         at = {"round": round_of(moment.round_index), "epoch": moment.epoch, "epochs": moment.epochs}

@@ -60,6 +60,16 @@ KINDS = {
 }
 
 
+MEASURING: dict[str, Any] = {"prune": {"target": {"kind": "sensitivity"}}, "recover": {"kind": "none"}}
+"""What a spec says that takes nothing, and only finds out what each layer matters."""
+
+
+def measuring(options: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """The same for a job that only measures: whatever a file says of target and recovery. Raises BadParameter."""
+    spec = merged({} if path is None else from_file(path), from_options({**dict.fromkeys(WHERE), **options}))
+    return checked(merged(spec, MEASURING))
+
+
 def draft(options: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     """The spec that a file and the options on top of it describe, checked. Raises BadParameter."""
     spec = {"recover": {"kind": "fine_tune"}} if path is None else from_file(path)

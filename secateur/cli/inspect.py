@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.cli.connection import LOCAL, ApiKey, Json, Url, connected, write_json
-from secateur.cli.prune import a_source, watcher
+from secateur.cli.submission import a_source, watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

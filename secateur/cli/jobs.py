@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.cli.connection import LOCAL, ApiKey, Json, Url, connected, going_on_without_us, write_json
-from secateur.cli.prune import show, watcher
+from secateur.cli.submission import show, watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

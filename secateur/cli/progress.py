@@ -13,7 +13,7 @@ from rich.text import Text
 from secateur.cli.drawing import figure, plain
 from secateur.resources import Event, Job
 
-SHOWN = ("epoch", "epochs", "loss")
+SHOWN = ("epoch", "epochs", "loss", "layer", "layers")
 
 
 class Watcher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -13,6 +13,9 @@ from secateur.cli.drawing import figure, plain, size, table
 from secateur.cli.structure import report_parts
 from secateur.n_m import BlockedLayers
 from secateur.report import SHARES, BudgetSearch, Latency, Metric, Report, Round, Size, Sparsity
+from secateur.sensitivity import Sensitivity
+
+SHARES_SHOWN = 6
 
 
 def draw(report: Report) -> RenderableType:
@@ -23,6 +26,11 @@ def draw(report: Report) -> RenderableType:
 def parts(report: Report) -> Iterator[RenderableType]:
     """The tables that there is something to show in."""
     yield metric_table(report.metric)
+    if report.sensitivity is not None:
+        yield sensitivity_table(report.sensitivity, report.provenance.spec.prune.probed, report.metric.name)
+    if report.provenance.spec.prune.measures:
+        yield from notes(*report.notes)
+        return
     if len(report.rounds) > 1:
         yield rounds_table(report.rounds, report.metric)
     if report.budget is not None:
@@ -38,8 +46,13 @@ def parts(report: Report) -> Iterator[RenderableType]:
     yield size_table(report.size)
     if report.latency:
         yield latency_table(report.latency)
-    for note in (report.size.note, *report.notes):
-        yield Padding(plain(note), (1, 0, 0, 1))
+    yield from notes(report.size.note, *report.notes)
+
+
+def notes(*sentences: str) -> Iterator[RenderableType]:
+    """What a reader should know, each with a line before it."""
+    for sentence in sentences:
+        yield Padding(plain(sentence), (1, 0, 0, 1))
 
 
 def metric_table(metric: Metric) -> Table:
@@ -88,6 +101,19 @@ def budget_table(found: BudgetSearch, metric: Metric) -> Table:
     for what, value in (("dense", found.dense), ("the worst that is allowed", found.bound), ("found", found.found)):
         drawn.add_row(what, figure(value, metric.name))
     drawn.caption = f"{found.trials} trials, {found.epochs} epochs; one job trains {found.epochs_of_one_job}"
+    return drawn
+
+
+def sensitivity_table(found: Sensitivity, amounts: Sequence[float], metric: str) -> Table:
+    """The metric with more and more of each layer gone by itself, for as many shares as a line holds."""
+    shown = amounts[:: -(-len(amounts) // SHARES_SHOWN)]
+    title = f"{metric} on validation without a share of one layer; dense {figure(found.dense, metric)}"
+    drawn = table(title, "layer", "size", *(f"{amount:.4g}" for amount in shown))
+    for curve in found.curves:
+        known = dict(zip(curve.taken, curve.metric, strict=True))
+        places = [round(amount * curve.size) for amount in shown]
+        row = [figure(known[place], metric) if place in known else "" for place in places]
+        drawn.add_row(plain(curve.name), f"{curve.size:,}", *row)
     return drawn
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import sqrt
+from collections.abc import Callable, Collection, Sequence
+from math import inf, isnan, sqrt
 
-from secateur.removal.queue import Scores
+from secateur.removal.queue import Gone, Scores
+from secateur.sensitivity import Sensitivity
 from secateur.spec.structured import PruneUnits
+from secateur.spread import Prices, prices
 from secateur.units import ModelUnits, UnitGroup
 
 COSTS: dict[str, Callable[[UnitGroup], float]] = {
@@ -35,6 +37,31 @@ def priced(units: ModelUnits, prune: PruneUnits, scores: Scores) -> Scores:
     return [[score / price for score in row] for price, row in zip(prices, scores, strict=True)]
 
 
+def by_sensitivity(units: ModelUnits, prune: PruneUnits, scores: Scores, found: Sensitivity, gone: Gone) -> Scores:
+    """The price of each unit when its turn comes within its group: what its going is predicted to cost the metric.
+
+    A group weighs as much as all its units cost, by what the target counts. Groups that were not measured keep their
+    scores, and so do units that are gone.
+    """
+    weights = {group.name: group.size * group.rows * COSTS[prune.target.kind](group) for group in units.groups}
+    measured = [curve.name for curve in found.curves]
+    total = sum(weights[name] for name in measured) or 1.0
+    known = prices(found, {name: weights[name] / total for name in measured})
+    return [
+        _priced(row, known[group.name], gone.get(group.name, ())) if group.name in known else row
+        for group, row in zip(units.groups, scores, strict=True)
+    ]
+
+
+def _priced(scores: Sequence[float], prices: Prices, gone: Collection[int]) -> list[float]:
+    priced = list(scores)
+    numbers = (inf if isnan(score) else score for score in scores)
+    alive = sorted((score, index) for index, score in enumerate(numbers) if index not in gone)
+    for place, (_, index) in enumerate(alive, start=len(gone)):
+        priced[index] = prices.price((place + 0.5) / len(scores))
+    return priced
+
+
 def stored_scores(units: ModelUnits, prune: PruneUnits) -> Scores:
     """The priced scores that the job begins with; those of alike units where none are stored."""
     return priced(units, prune, [_stored(group, prune.importance.kind) for group in units.groups])
@@ -42,7 +69,8 @@ def stored_scores(units: ModelUnits, prune: PruneUnits) -> Scores:
 
 def foreseen(units: ModelUnits, prune: PruneUnits) -> bool:
     """Whether a selection by the stored scores is that of the job, unless surgery has to leave some units alone."""
-    return prune.rounds == 1 and prune.importance.kind in {"l1", "l2"} and units.scored
+    measured = prune.scope == "sensitivity"
+    return prune.rounds == 1 and prune.importance.kind in {"l1", "l2"} and units.scored and not measured
 
 
 def _stored(group: UnitGroup, kind: str) -> Sequence[float]:

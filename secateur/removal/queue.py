@@ -62,10 +62,15 @@ def _alike(share: float, rank: Rank) -> tuple[float, ...]:
     return (share, *rank)
 
 
-ORDERS: dict[str, Callable[[float, Rank], tuple[float, ...]]] = {"global": _together, "layer": _alike}
+ORDERS: dict[str, Callable[[float, Rank], tuple[float, ...]]] = {
+    "global": _together,
+    "layer": _alike,
+    "sensitivity": _together,
+}
 """Every scope of the spec: (share of the group that is gone with this unit, its rank) -> what the steps are sorted by.
 
-By the share first, all groups lose the same one, to half a unit.
+By the share first, all groups lose the same one, to half a unit. Of sensitivity the scores are prices, which all groups
+have in common: see `prices.by_sensitivity`.
 """
 
 

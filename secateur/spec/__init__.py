@@ -47,6 +47,12 @@ class JobSpec(Record):
         return part
 
     @property
+    def wanted(self) -> tuple[str, ...]:
+        """The artifacts that the job hands over: no network where it only measures one."""
+        asked = self.finalize.artifacts
+        return tuple(each for each in asked if each == "figure") if self.prune.measures else asked
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The ids of all models that the job reads, each once: the one that it prunes first."""
         initial = self.recover.initial if isinstance(self.recover, LotteryTicket) else None

@@ -103,9 +103,24 @@ def half_floats_for_cuda(device: str, before: Parts) -> None:
         raise ValueError("recover.precision fp16 needs a CUDA device: ask for bf16 or full, or for device cuda")
 
 
+def nothing_to_recover(recover: Recover, before: Parts) -> None:
+    """Raises ValueError where nothing is taken, and yet something is to be trained."""
+    if isinstance(recover, Training) and getattr(before.get("prune"), "measures", False):
+        raise ValueError(
+            f"the target sensitivity takes nothing and trains nothing, so there is nothing for {recover.kind} to do: "
+            'set recover to {"kind": "none"}'
+        )
+
+
 RULES: Mapping[str, tuple[Callable[[Any, Parts], None], ...]] = {
     "prune": (a_slope_to_gather,),
-    "recover": (classes_to_smooth_over, training_for_the_weights, rounds_to_control, something_to_learn),
+    "recover": (
+        nothing_to_recover,
+        classes_to_smooth_over,
+        training_for_the_weights,
+        rounds_to_control,
+        something_to_learn,
+    ),
     "finalize": (no_masks_of_units,),
     "device": (half_floats_for_cuda,),
 }

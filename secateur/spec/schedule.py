@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from secateur.record import Record
+from secateur.spec.sensitivity import Sensitivity
 
 
 class OneShot(Record):
@@ -35,6 +36,24 @@ class Scheduled(Record):
     schedule: Schedule = Iterative(rounds=5)
 
     @property
+    def measures(self) -> bool:
+        """Whether nothing is taken, and the job only finds out what each layer matters."""
+        return isinstance(getattr(self, "target", None), Sensitivity)
+
+    @property
+    def needs_sensitivity(self) -> bool:
+        """Whether the job has to find out what each layer matters."""
+        return self.measures or getattr(self, "scope", None) == "sensitivity"
+
+    @property
+    def probed(self) -> tuple[float, ...]:
+        """The shares that each layer loses by itself when that is found out."""
+        target = getattr(self, "target", None)
+        return target.amounts if isinstance(target, Sensitivity) else Sensitivity().amounts
+
+    @property
     def rounds(self) -> int:
         """How many times the job prunes and retrains."""
+        if self.measures:
+            return 0
         return self.schedule.rounds if isinstance(self.schedule, Iterative) else 1

@@ -11,6 +11,7 @@ from secateur.record import Record
 from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.importance import L2, UnitImportance
 from secateur.spec.schedule import Scheduled
+from secateur.spec.sensitivity import Sensitivity
 from secateur.spec.shares import Amount, Glob, kind_of
 
 Granularity = Literal["channel", "neuron", "head", "unit"]
@@ -46,7 +47,9 @@ class MacTarget(Record):
     amount: Amount
 
 
-StructuredTarget = Annotated[UnitTarget | ParameterTarget | MacTarget | MaxAccuracyDrop, Field(discriminator="kind")]
+StructuredTarget = Annotated[
+    UnitTarget | ParameterTarget | MacTarget | MaxAccuracyDrop | Sensitivity, Field(discriminator="kind")
+]
 
 
 COUNTED: dict[str, type[UnitTarget | ParameterTarget | MacTarget]] = {
@@ -69,8 +72,11 @@ class PruneUnits(Scheduled):
 
     granularity: Granularity = Field(description="Which kind of units; unit: all of them.")
     importance: UnitImportance = L2()
-    scope: Literal["global", "layer"] = Field(
-        default="global", description="global: all chosen units are ranked together; layer: each group by itself."
+    scope: Literal["global", "layer", "sensitivity"] = Field(
+        default="global",
+        description="global: all chosen units are ranked together; layer: each group by itself; sensitivity: each "
+        "group by itself, by an amount with which the metric is predicted to lose least, from measuring each alone on "
+        "the validation data.",
     )
     target: StructuredTarget
     max_amount: float = Field(
@@ -87,16 +93,26 @@ class PruneUnits(Scheduled):
 
     @property
     def fixed(self) -> PruneUnits:
-        """The same with a target that says how much goes: of a search, the most that it tries."""
-        if not isinstance(self.target, MaxAccuracyDrop):
-            return self
-        return self.taking(self.target.most)
+        """The same with a target that says how much goes: the most that a search tries, nothing where one measures."""
+        match self.target:
+            case MaxAccuracyDrop(most=most):
+                return self.taking(most)
+            case Sensitivity():
+                return self.taking(0.0)
+        return self
 
     def taking(self, amount: float) -> PruneUnits:
         """The same, taking this share of what the target counts."""
-        target = self.target
-        kind = target.minimise if isinstance(target, MaxAccuracyDrop) else target.kind
-        return self.model_copy(update={"target": COUNTED[kind](amount=amount)})
+        return self.model_copy(update={"target": COUNTED[self._counts](amount=amount)})
+
+    @property
+    def _counts(self) -> str:
+        match self.target:
+            case MaxAccuracyDrop(minimise=counted):
+                return counted
+            case Sensitivity():
+                return "units"
+        return self.target.kind
 
     @field_validator("target", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.importance import L1, WeightImportance
 from secateur.spec.n_m import KeepNOfM
 from secateur.spec.schedule import Scheduled
+from secateur.spec.sensitivity import Sensitivity
 from secateur.spec.shares import Amount, Glob, kind_of
 
 
@@ -22,7 +23,7 @@ class Sparsity(Record):
     amount: Amount
 
 
-WeightTarget = Annotated[Sparsity | KeepNOfM | MaxAccuracyDrop, Field(discriminator="kind")]
+WeightTarget = Annotated[Sparsity | KeepNOfM | MaxAccuracyDrop | Sensitivity, Field(discriminator="kind")]
 
 
 class Layers(Record):
@@ -42,11 +43,12 @@ class PruneWeights(Scheduled):
 
     granularity: Literal["weight"] = "weight"
     importance: WeightImportance = L1()
-    scope: Literal["global", "layer", "erk", "row"] = Field(
+    scope: Literal["global", "layer", "erk", "row", "sensitivity"] = Field(
         default="global",
         description="global: all chosen layers are ranked together; layer: each by itself, by the same amount; erk: "
         "each by an amount that follows from its shape (Evci et al. 2020); row: each row of each weight, along its "
-        "first axis, by the same amount (as Sun et al. 2023 do).",
+        "first axis, by the same amount (as Sun et al. 2023 do); sensitivity: each layer by itself, by an amount "
+        "with which the metric is predicted to lose least, from measuring each alone on the validation data.",
     )
     target: WeightTarget
     layers: Layers = Layers()
@@ -70,10 +72,13 @@ class PruneWeights(Scheduled):
 
     @property
     def fixed(self) -> PruneWeights:
-        """The same with a target that says how much goes: of a search, the most that it tries."""
-        if not isinstance(self.target, MaxAccuracyDrop):
-            return self
-        return self.taking(self.target.most)
+        """The same with a target that says how much goes: the most that a search tries, nothing where one measures."""
+        match self.target:
+            case MaxAccuracyDrop(most=most):
+                return self.taking(most)
+            case Sensitivity():
+                return self.taking(0.0)
+        return self
 
     def taking(self, amount: float) -> PruneWeights:
         """The same, taking this share."""
@@ -99,6 +104,16 @@ class PruneWeights(Scheduled):
                 "scope out"
             )
         return target
+
+    @field_validator("layers")
+    @classmethod
+    def _amounts_are_measured(cls, layers: Layers, info: ValidationInfo) -> Layers:
+        if layers.override and isinstance(info.data.get("target"), Sensitivity):
+            raise ValueError(
+                "sensitivity tries the same amounts in every layer, so override has none to change: leave layers out "
+                "with exclude"
+            )
+        return layers
 
     @field_validator("layers")
     @classmethod

@@ -78,3 +78,22 @@ def test_a_search_stays_within_its_budget(deployment: Deployment, files: Files, 
     assert report.budget.epochs <= 3 * report.budget.epochs_of_one_job
     assert report.sparsity is not None
     assert report.sparsity.overall > 0.5
+
+
+@pytest.mark.parametrize("prune", [{"granularity": "weight"}, {"granularity": "neuron"}], ids=["weights", "units"])
+def test_what_layers_matter_is_measured_once_for_all_jobs(
+    prune: dict[str, Any], deployment: Deployment, files: Files, tmp_path: Path
+) -> None:
+    measured = done(deployment, files, {**prune, "target": {"kind": "sensitivity"}}, {"kind": "none"}, tmp_path / "a")
+    kind = "parameters" if prune["granularity"] == "neuron" else "sparsity"
+    target = {"kind": kind, "amount": 0.3}
+
+    report = done(
+        deployment, files, {**prune, "scope": "sensitivity", "target": target}, {"kind": "none"}, tmp_path / "b"
+    )
+
+    assert measured.sensitivity is not None
+    assert len(measured.sensitivity.curves) > 1
+    assert report.sensitivity == measured.sensitivity
+    assert any("known from a job before" in note for note in report.notes)
+    assert not any("known from a job before" in note for note in measured.notes)

@@ -20,6 +20,10 @@ from secateur.cli import app, draft, table
 from secateur.cli.connection import printable, tell
 from secateur.errors import Diverged
 from secateur.report import BudgetSearch, LayerSparsity, Report, Round, Ticket
+from secateur.sensitivity import Curve, Sensitivity
+from secateur.spec.recover import Nothing
+from secateur.spec.sensitivity import Sensitivity as Measured
+from secateur.spec.weights import PruneWeights
 from secateur.transport import ApiError
 
 REPORT = Report.model_validate(examples.REPORT)
@@ -218,7 +222,46 @@ def test_another_kind_starts_anew(tmp_path: Path) -> None:
     assert spec["recover"]["optimizer"] == {"kind": "adamw"}
 
 
+def test_a_measurement_takes_no_target_and_no_training_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        yaml.safe_dump({**examples.SPEC, "prune": {"granularity": "unit", **examples.STRUCTURED_SPEC["prune"]}})
+    )
+    spec = draft.measuring({"importance": "l1", "exclude": ["fc*"]}, path)
+    assert (spec["prune"]["target"], spec["recover"]) == ({"kind": "sensitivity"}, {"kind": "none"})
+    assert spec["prune"]["importance"] == {"kind": "l1"}
+    assert spec["prune"]["granularity"] == examples.STRUCTURED_SPEC["prune"]["granularity"]
+    assert spec["prune"]["layers"] == {"exclude": ["fc*"]}
+
+
+def test_curves_are_drawn_layer_by_layer() -> None:
+    spec = REPORT.provenance.spec.model_copy(
+        update={"prune": PruneWeights(target=Measured(amounts=(0.1, 0.5))), "recover": Nothing()}
+    )
+    curves = (
+        Curve(name="fc.weight", kind="weight", size=1000, taken=(100, 500), metric=(0.9012, 0.4012)),
+        Curve(name="\x1b[2Jhead", kind="weight", size=4, taken=(2,), metric=(None,)),
+    )
+    shown = drawn(
+        REPORT.model_copy(
+            update={
+                "sensitivity": Sensitivity(dense=0.9234, higher_is_better=True, curves=curves),
+                "provenance": REPORT.provenance.model_copy(update={"spec": spec}),
+            }
+        )
+    )
+    for told in ("92.34%", "90.12%", "40.12%", "1,000", "not finite", "\ufffd[2Jhead"):
+        assert told in shown, told
+    assert "gzip" not in shown, "nothing was made smaller"
+
+
 # Jobs
+
+
+def test_a_measurement_is_a_job_like_any_other(door: Any, client: Any, sources: tuple[str, ...]) -> None:
+    result = run("sensitivity", *sources[1:], "--granularity", "unit", "--detach", url=door.url)
+    assert result.exit_code == 0, result.stderr
+    assert client.job(result.stdout.strip()).spec.prune.measures
 
 
 def test_prune_prints_one_json_document(door: Any, sources: tuple[str, ...], tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from secateur.forecast import forecast
 from secateur.ids import new_id
 from secateur.inspection import DatasetInspection, ModelInspection
+from secateur.prunable import prunable
+from secateur.report import Report
 from secateur.spec import JobSpec
 from secateur.spec.importance import UnitImportance, WeightImportance
 from secateur.spec.prune import Prune
@@ -62,7 +64,7 @@ def literals(record: Any, field: str) -> list[str]:
     return list(get_args(record.model_fields[field].annotation))
 
 
-AMOUNTS = {"n_m": {"keep": 1, "of": 4}}
+AMOUNTS: dict[str, dict[str, Any]] = {"n_m": {"keep": 1, "of": 4}, "sensitivity": {"amounts": [0.25, 0.5]}}
 """What a target takes that takes no amount."""
 COMMON = {
     "schedule": ["one_shot", *literals(Iterative, "curve")],
@@ -158,7 +160,7 @@ def pruning(choice: Choice) -> dict[str, Any]:
 
 def spec(choice: Choice) -> dict[str, Any]:
     """The fields of a job."""
-    learned, recover = choice["learned"], RECOVER[choice["recover"]]
+    learned, recover = choice["learned"], RECOVER["none" if choice["target"] == "sensitivity" else choice["recover"]]
     if learned != "labels" and recover["kind"] != "none":
         recover = recover | {"distill": {"features": FEATURES if learned == "labels_and_features" else []}}
     if learned != "labels" and recover["kind"] == "lottery_ticket":
@@ -217,6 +219,9 @@ def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
     wanted = order(files, case(), spec=spec(choice), of_data=of_data, initial=initial(choice, files))
     report = run(wanted).report
     told = foreseen(wanted.spec, known)
+    assert_measured(report)
+    if wanted.spec.prune.measures:
+        return
     assert report.sparsity.zeros == told.zeros or (told.estimate and report.budget is not None)
     assert (report.budget is not None) == (choice["target"] == "max_accuracy_drop")
     assert (report.n_m is not None) == (choice["target"] == "n_m")
@@ -234,15 +239,33 @@ def test_units(choice: Choice, files: Path, known: ModelInspection) -> None:
     assert report.proof is not None
     assert report.proof.holds
     told = foreseen(wanted.spec, known)
+    assert_measured(report)
+    if wanted.spec.prune.measures:
+        return
     if not told.estimate:
         assert (told.macs.after, told.parameters.after) == (report.macs.pruned, report.size.parameters)
     assert_runs(torch.export.load(Path(wanted.folder) / "model.pt2").module())
 
 
 def foreseen(wanted: JobSpec, known: ModelInspection) -> Any:
-    """What the door says before the job."""
+    """What the door says before the job, which it lets in."""
+    assert not list(prunable(wanted.prune, known))
     examples = DatasetInspection.model_construct(examples=24)
     return forecast(wanted, known, {wanted.data.train: examples})
+
+
+def assert_measured(report: Report) -> None:
+    """Of every layer or group that can be pruned there is a curve, where one was needed."""
+    prune = report.provenance.spec.prune
+    assert (report.sensitivity is not None) == prune.needs_sensitivity
+    if report.sensitivity is None:
+        return
+    parts = (
+        [unit.group for unit in report.units]
+        if report.sparsity is None
+        else [each.name for each in report.sparsity.layers]
+    )
+    assert [curve.name for curve in report.sensitivity.curves] == parts
 
 
 def assert_runs(network: nn.Module) -> None:

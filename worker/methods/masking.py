@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from secateur import layers
-from secateur.allocation import SCOPES, Pool
+from secateur.allocation import SCOPES, Pool, by_sensitivity
 from secateur.inspection import Layer
 from secateur.n_m import by_name
+from secateur.sensitivity import Sensitivity
 from secateur.spec.n_m import KeepNOfM
 from secateur.spec.weights import PruneWeights
 from worker.bench import Bench
@@ -21,9 +22,10 @@ from worker.ledger import Taken
 from worker.methods.gathering import FIRST, Gathering
 from worker.methods.method import Network, Note
 from worker.methods.pattern import Pattern
+from worker.methods.probe import WeightProbe
 from worker.program.program import Program
 from worker.pruning import masks
-from worker.pruning.growth import rounds
+from worker.pruning.growth import filled, rounds
 from worker.pruning.importance import IMPORTANCE
 from worker.pruning.masks import Masks
 from worker.pruning.select import select
@@ -51,6 +53,8 @@ class Masking:
         self._pattern = self._patterned(by_name(bench.inspection.layers, self._amounts))
         self.program = program.to(self._device)
         self.masks = dict(program.masks)
+        self._found: Sensitivity | None = None
+        self._uploaded = filled(self._weights, self.masks)
         self._plan = self._rounds()
 
     @property
@@ -67,6 +71,18 @@ class Masking:
         with torch.no_grad():
             for name, tensor in self._weights.items():
                 tensor.copy_(dense[name])
+
+    def probe(self) -> WeightProbe:
+        """Of the weights that have no amount of their own; what the importance sees is gathered once."""
+        weights = {name: weight for name, weight in self._weights.items() if self._amounts[name] is None}
+        evidence = self._gathering.of_weights(self.program, self.masks, weights, FIRST)
+        return WeightProbe(self.program, weights, self.masks, IMPORTANCE[self._prune.importance.kind], evidence)
+
+    def spread(self, found: Sensitivity) -> None:
+        """Plan the rounds anew, with an amount for each layer."""
+        if self._prune.scope == "sensitivity":
+            self._found = found
+            self._plan = self._rounds()
 
     @property
     def most(self) -> float:
@@ -136,10 +152,12 @@ class Masking:
     def _rounds(self) -> list[list[Pool]]:
         pools = self._pools(self.most) if self._pattern is None else self._pattern.pools
         curve = getattr(self._prune.schedule, "curve", "one_shot")
-        return rounds(pools, self._weights, self.masks, number=self._prune.rounds, curve=curve)
+        return rounds(pools, self._uploaded, number=self._prune.rounds, curve=curve)
 
     def _pools(self, amount: float) -> list[Pool]:
         shapes = {name: weight.shape for name, weight in self._weights.items()}
+        if self._found is not None:
+            return by_sensitivity(self._amounts, shapes, amount, self._found)
         return SCOPES[self._prune.scope](self._amounts, amount, shapes)
 
     def _selected(self, pools: list[Pool], number: int) -> Masks:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
+from secateur.sensitivity import Sensitivity
+from secateur.units import UnitKind
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
 from worker.program.program import Program
 from worker.pruning.masks import Masks
 from worker.recovery.state import TrainState
-from worker.recovery.teacher import Part, whole
+from worker.recovery.teacher import Part as LeftOf
+from worker.recovery.teacher import whole
 
 Note = Callable[[str], None]
 """Hears a sentence that a reader of the report should know."""
@@ -24,8 +27,31 @@ class Network(NamedTuple):
 
     program: Program
     masks: Masks
-    left_of: Part = whole
+    left_of: LeftOf = whole
     """What is left of the upload's value at a node, as the program has it."""
+
+
+class Part(NamedTuple):
+    """A layer, or a group of units, that can be taken from by itself."""
+
+    kind: Literal["weight"] | UnitKind
+    size: int
+    most: int
+    """How many of its weights or units can go."""
+
+
+class Probe(Protocol):
+    """The network as uploaded, from which one layer or group by itself can be taken."""
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """What can be taken from, by name."""
+
+    def without(self, name: str, count: int) -> AbstractContextManager[Program]:
+        """The network without so many weights or units of one part: those that go first by the job's importance.
+
+        Raises SurgeryFailed where that cannot be cut.
+        """
 
 
 class Method(Protocol):
@@ -49,6 +75,12 @@ class Method(Protocol):
 
     def at_once(self) -> AbstractContextManager[Program]:
         """The upload with the final amount taken at once, without training; asked for before the first round."""
+
+    def probe(self) -> Probe:
+        """What each layer or group matters can be found out with; asked for before the first round."""
+
+    def spread(self, found: Sensitivity) -> None:
+        """From now on, take from each layer or group what follows from how much it was found to matter."""
 
     @property
     def most(self) -> float:

@@ -24,8 +24,10 @@ from secateur.removal import (
     select,
     share_gone,
 )
+from secateur.removal.prices import by_sensitivity
 from secateur.removal.queue import Scores, line_up
 from secateur.report import Macs, Proof, UnitCount
+from secateur.sensitivity import Sensitivity
 from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
@@ -34,6 +36,7 @@ from worker.ledger import Taken
 from worker.methods.anatomy import Anatomy, Gone
 from worker.methods.gathering import FIRST, Gathering
 from worker.methods.method import Network, Note
+from worker.methods.probe import UnitProbe
 from worker.methods.resizing import copy_numbers, fill, graft, put_back, resized
 from worker.program.program import Program, named_tensors
 from worker.pruning import masks
@@ -68,6 +71,7 @@ class Removal:
         self._prune, self._bench, self._note = bench.spec.prune.fixed, bench, note
         self._searches = isinstance(bench.spec.prune.target, MaxAccuracyDrop)
         self._gathering = Gathering(self._prune.importance, bench, note)
+        self._found: Sensitivity | None = None
         self.program = program.to(bench.device)
         self.masks = program.masks
         self._anatomy = self._examined(program)
@@ -92,6 +96,20 @@ class Removal:
         self._proved(self.program, cut, network)
         yield network.to(self._bench.device)
         let_go(network)
+
+    def probe(self) -> UnitProbe:
+        """Of the chosen groups, each without its lowest units, as far as any may go."""
+        put_back(self.program, self._cut, self._anatomy.whole)
+        known, prune = self._anatomy.known, self._prune.model_copy(update={"max_amount": 1.0})
+        scores = self._scores(self._anatomy, self._cut, FIRST)
+        queue = line_up(known, prune, choose_groups(known, prune), scores, {})
+        members = {known.groups[at].name: units for at, units in queue.members.items()}
+        return UnitProbe(self._anatomy, members, self._bench.device)
+
+    def spread(self, found: Sensitivity) -> None:
+        """Rank units by what their going is predicted to cost the metric."""
+        if self._prune.scope == "sensitivity":
+            self._found = found
 
     @property
     def most(self) -> float:
@@ -168,7 +186,7 @@ class Removal:
         graft(self.program, self._cut, trained)
         copy_numbers(trained, self._anatomy.whole)
         self._proof = self._proved(trained, self._cut, self.program)
-        if self._proof.effect <= self._proof.tolerance:
+        if self._gone and self._proof.effect <= self._proof.tolerance:
             self._note("What was removed has no effect on the outputs: that the proof holds says little.")
 
     def findings(self) -> dict[str, Any]:
@@ -220,6 +238,8 @@ class Removal:
         """Those of round `number`; `cut` left the program of now."""
         gathered = self._gathering.of_units(anatomy, self.program, cut, number)
         scores = anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut, gathered)
+        if self._found is not None:
+            return by_sensitivity(anatomy.known, self._prune, scores, self._found, self._gone)
         return priced(anatomy.known, self._prune, scores)
 
     def _take(self, gone: Gone) -> None:

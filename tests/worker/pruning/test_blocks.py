@@ -18,7 +18,7 @@ from torch.sparse._semi_structured_conversions import (
 from secateur.allocation import Blocks, Pool
 from worker.pruning import blocks
 from worker.pruning.blocks import fullest, keep_blocks
-from worker.pruning.growth import rounds
+from worker.pruning.growth import filled, rounds
 from worker.pruning.masks import apply
 from worker.pruning.select import select
 
@@ -114,7 +114,7 @@ def test_rounds_are_nested_and_the_last_is_exact(case: tuple[Tensor, Tensor | No
         Pool(("w",), number / pattern.of, blocks=pattern),
         masks.get("w", torch.ones_like(weight, dtype=torch.bool)),
     )
-    for step in rounds([pool], {"w": weight}, masks, number=4, curve=curve):
+    for step in rounds([pool], filled({"w": weight}, masks), number=4, curve=curve):
         kept = select({"w": weight}, step, masks={"w": before})["w"]
         assert not bool((kept & ~before).any())
         gone = round(step[0].amount * pattern.of)

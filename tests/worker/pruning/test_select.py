@@ -15,7 +15,7 @@ from secateur import erk
 from secateur.allocation import SCOPES, Pool
 from secateur.layers import choose
 from worker.pruning.evidence import Evidence
-from worker.pruning.growth import rounds
+from worker.pruning.growth import filled, rounds
 from worker.pruning.importance import IMPORTANCE, random
 from worker.pruning.masked import Masked
 from worker.pruning.masks import Masks, apply
@@ -105,7 +105,7 @@ def test_rounds_are_nested_and_each_is_exact(
     curve = data.draw(st.sampled_from(["linear", "cubic", "geometric"]))
     pools = SCOPES[scope](dict.fromkeys(weights), amount, shapes(weights))
     before, present = None, [[zeros_in(bag) for bag in bags(weights, pool)] for pool in pools]
-    for number, step in enumerate(rounds(pools, weights, number=4, curve=curve)):
+    for number, step in enumerate(rounds(pools, filled(weights), number=4, curve=curve)):
         masks = select(weights, step, importance=IMPORTANCE[kind], masks=before, evidence=evidence(weights))
         assert before is None or nested(masks, before)
         apply(weights, masks)
@@ -138,7 +138,7 @@ def test_each_pool_grows_from_its_own_zeros() -> None:
     weights = {"a": torch.tensor([0.0, 0, 1, 2]), "b": torch.ones(4)}
     pools = [Pool(("a",), 0.75), Pool(("b",), 0.5)]
     masks = {"b": torch.tensor([False, True, True, True])}
-    steps = rounds(pools, weights, masks, number=2, curve="linear")
+    steps = rounds(pools, filled(weights, masks), number=2, curve="linear")
     assert [[pool.amount for pool in step] for step in steps] == [[0.625, 0.375], [0.75, 0.5]]
 
 
