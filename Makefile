@@ -7,7 +7,7 @@ ZOO_INSTALLED := $(VENV)/zoo/.installed
 SOURCES := secateur store app worker tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format up compose-up compose-down bench bench-structured bench-accuracy bench-lottery bench-budget combinations zoo clean
+.PHONY: help install demo test check format up compose-up compose-down bench bench-structured bench-accuracy bench-lottery bench-budget bench-sensitivity combinations zoo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -71,6 +71,10 @@ bench-lottery: $(INSTALLED) ## lottery tickets of LeNet-300-100 beside their con
 
 bench-budget: $(INSTALLED) ## the smallest network that loses at most a point, for five seeds; 5 minutes
 	$(BIN)/python -m benchmarks.budget
+
+bench-sensitivity: $(INSTALLED) ## an amount spread by what each layer matters, beside the other scopes; 5 minutes
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'
+	$(BIN)/python -m benchmarks.sensitivity
 
 combinations: $(INSTALLED) ## run everything that the spec allows to be combined; 40 minutes, goes on where it was broken off
 	$(BIN)/python -m benchmarks.combinations

@@ -155,6 +155,10 @@ class Jobs:
         except SecateurError as error:
             self._scripts.run("admit", id=job.id, failure=failure(error))
             return
+        except Exception:  # a mistake of ours: nobody else would ever tell that the job waits for nothing
+            log.exception("not_judged", id=job.id)
+            self._scripts.run("admit", id=job.id, failure=failure(SecateurError()))
+            return
         if self._scripts.run("admit", id=job.id)["admitted"]:
             self._wake.job(job.id, QUEUE_OF[job.spec.device])
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from secateur import fit
 from secateur.errors import DataMismatch, IdempotencyMismatch, InUse, LabelsOutOfRange, NotFound, WrongState
 from secateur.ids import new_id
 from secateur.resources import Artifact
@@ -62,6 +64,28 @@ def test_a_parked_job_fails_with_its_upload(store: Store) -> None:
     assert "pickled_module" in failed.error.message
     assert failed.finished_at is not None
     store.uploads.delete(claim.id)
+
+
+def test_a_parked_job_that_cannot_be_judged_fails_and_holds_up_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = spec(upload(store, "model"), upload(store, "dataset"))
+    stumbles, _ = store.jobs.create(wanted.model_copy(update={"seed": 1}))
+    goes_on, _ = store.jobs.create(wanted)
+    judge = fit.require_fit
+
+    def require_fit(spec: JobSpec, *inspected: Any) -> None:
+        if spec.seed == 1:
+            raise KeyError("a mistake of ours")
+        judge(spec, *inspected)
+
+    monkeypatch.setattr(fit, "require_fit", require_fit)
+    inspect_all(store)
+    failed = store.jobs.get(stumbles.id)
+    assert failed.state == JobState.FAILED
+    assert failed.error is not None
+    assert failed.error.code == "internal"
+    assert store.jobs.get(goes_on.id).queue_position == 0
 
 
 def test_a_parked_job_that_does_not_fit_fails_with_every_reason(store: Store) -> None:
