@@ -28,7 +28,9 @@ from secateur.removal.prices import by_sensitivity
 from secateur.removal.queue import Scores, line_up
 from secateur.report import Macs, Proof, UnitCount
 from secateur.sensitivity import Sensitivity
+from secateur.spec import JobSpec
 from secateur.spec.budget import MaxAccuracyDrop
+from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
@@ -74,7 +76,7 @@ class Removal:
         self._found: Sensitivity | None = None
         self.program = program.to(bench.device)
         self.masks = program.masks
-        self._anatomy = self._examined(program)
+        self._anatomy, self._arrived = self._examined(program)
         for feature in bench.teacher.features if bench.teacher else ():
             self._anatomy.node(feature)
         curve = getattr(self._prune.schedule, "curve", "one_shot")
@@ -101,7 +103,7 @@ class Removal:
         """Of the chosen groups, each without its lowest units, as far as any may go."""
         put_back(self.program, self._cut, self._anatomy.whole)
         known, prune = self._anatomy.known, self._prune.model_copy(update={"max_amount": 1.0})
-        scores = self._scores(self._anatomy, self._cut, FIRST)
+        scores = self._scores(FIRST)
         queue = line_up(known, prune, choose_groups(known, prune), scores, {})
         members = {known.groups[at].name: units for at, units in queue.members.items()}
         return UnitProbe(self._anatomy, members, self._bench.device)
@@ -201,17 +203,18 @@ class Removal:
             **self._gathering.findings(),
         }
 
-    def _examined(self, program: Program) -> Anatomy:
-        """The labelled program, of which surgery can take the final amount as it arrived."""
+    def _examined(self, program: Program) -> tuple[Anatomy, Scores]:
+        """The labelled program, of which surgery can take the final amount, and the scores, both as it arrived."""
         closed: set[str] = set()
         while True:
             anatomy = Anatomy(program, closed)
-            scores = self._scores(anatomy, anatomy.cut({}), FIRST)
-            self._require_reachable(anatomy, scores)
+            seen = self._seen(anatomy, anatomy.cut({}), FIRST)
+            scores = priced(anatomy.known, self._prune, seen)
+            self._settle_amount(anatomy, scores)
             last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
             try:
                 anatomy.operated(last)
-                return anatomy
+                return anatomy, seen
             except SurgeryFailed as error:
                 node = error.context.get("node")
                 if not isinstance(node, str) or node in closed or len(closed) == CLOSED_MAX:
@@ -219,8 +222,8 @@ class Removal:
                 closed.add(node)
                 self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
 
-    def _require_reachable(self, anatomy: Anatomy, scores: Scores) -> None:
-        """Raises TargetUnreachable, except for a search: that goes as far as it can."""
+    def _settle_amount(self, anatomy: Anatomy, scores: Scores) -> None:
+        """A search goes as far as it can, at most as far as it was to. Raises TargetUnreachable of any other job."""
         try:
             require_reachable(anatomy.known, self._prune, scores)
         except TargetUnreachable as error:
@@ -230,17 +233,21 @@ class Removal:
 
     def _chosen(self, amount: float, number: int) -> dict[str, frozenset[int]]:
         """What is gone, and the units that go next until it is `amount`, by what round `number` sees."""
-        known, scores = self._anatomy.known, self._scores(self._anatomy, self._cut, number)
-        chosen = select(known, self._prune, scores, amount, self._gone)
+        chosen = select(self._anatomy.known, self._prune, self._scores(number), amount, self._gone)
         return {group: units for group, units in chosen.items() if units}
 
-    def _scores(self, anatomy: Anatomy, cut: Cut, number: int) -> Scores:
-        """Those of round `number`; `cut` left the program of now."""
-        gathered = self._gathering.of_units(anatomy, self.program, cut, number)
-        scores = anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut, gathered)
+    def _scores(self, number: int) -> Scores:
+        """What a selection of round `number` compares."""
+        as_arrived = number == FIRST and not _trains_before(self._bench.spec)
+        scores = self._arrived if as_arrived else self._seen(self._anatomy, self._cut, number)
         if self._found is not None:
-            return by_sensitivity(anatomy.known, self._prune, scores, self._found, self._gone)
-        return priced(anatomy.known, self._prune, scores)
+            return by_sensitivity(self._anatomy.known, self._prune, scores, self._found, self._gone)
+        return priced(self._anatomy.known, self._prune, scores)
+
+    def _seen(self, anatomy: Anatomy, cut: Cut, number: int) -> Scores:
+        """By the importance, in round `number`; `cut` left the program of now."""
+        gathered = self._gathering.of_units(anatomy, self.program, cut, number)
+        return anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut, gathered)
 
     def _take(self, gone: Gone) -> None:
         let_go(self.program)
@@ -277,6 +284,11 @@ class Removal:
             )
             for group in groups
         )
+
+
+def _trains_before(spec: JobSpec) -> bool:
+    """Whether the job trains the network before its first round, which then does not see what arrived."""
+    return isinstance(spec.recover, LotteryTicket) and spec.recover.trains_dense
 
 
 def _require_numbers(whole: Program, proof: dict[str, Any]) -> None:

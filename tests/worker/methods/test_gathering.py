@@ -17,10 +17,13 @@ from secateur.spec.importance import Taylor, Wanda
 from tests.worker.jobs import checkpoints, digests, order, run
 from tests.worker.networks import CASES, CLASSES, Case, images, labels
 from worker.bench import Bench, lay_out
+from worker.methods import removal
 from worker.methods.anatomy import Anatomy
 from worker.methods.gathering import Gathering
 from worker.program.inspection import inspect
+from worker.program.program import Program
 from worker.program.reader import read
+from worker.pruning.cut import Cut
 from worker.pruning.units.units import find_units
 from worker.recovery.order import permutation
 
@@ -84,6 +87,36 @@ def test_a_job_resumed_from_any_checkpoint_writes_the_same_bytes(
         resumed = order(tmp_path, chain, spec=wanted, checkpoint=str(path), checkpoint_sha256=digest, attempt=2)
         run(resumed)
         assert digests(resumed) == digests(whole)
+
+
+@pytest.mark.parametrize(
+    ("recover", "passes"),
+    [(None, 2), ({"kind": "lottery_ticket", "learning_rate": 0.05, "batch_size": 6, "epochs": 1}, 4)],
+    ids=["fine_tune", "lottery_ticket"],
+)
+def test_what_is_seen_of_the_upload_is_gathered_once(
+    recover: dict[str, Any] | None, passes: int, chain: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Load, at-once pruning and the first of two rounds see the same, unless the job trains the network before."""
+    calls: list[int] = []
+    of_units = Gathering.of_units
+
+    def counted(self: Gathering, anatomy: Anatomy, program: Program, cut: Cut, number: int) -> Tensor | None:
+        calls.append(number)
+        return of_units(self, anatomy, program, cut, number)
+
+    monkeypatch.setattr(Gathering, "of_units", counted)
+    wanted = spec({"kind": "taylor", "batches": 2}, recover, **UNITS)
+    once = order(tmp_path, chain, spec=wanted)
+    first = run(once).report
+    assert len(calls) == passes
+    assert calls[-1] == 2
+
+    monkeypatch.setattr(removal, "_trains_before", lambda spec: True)
+    anew = order(tmp_path, chain, spec=wanted)
+    assert run(anew).report.metric == first.metric
+    assert len(calls) == passes + 4
+    assert digests(anew) == digests(once)
 
 
 def one_shot(importance: dict[str, Any], case: Case, folder: Path, **prune: Any) -> tuple[Report, dict[str, Tensor]]:
