@@ -9,6 +9,7 @@ from pydantic import Field
 
 from secateur.n_m import BlockedLayers
 from secateur.record import Record
+from secateur.removal.latency import UnitTimes
 from secateur.sensitivity import Sensitivity
 from secateur.spec import JobSpec
 from secateur.units import FrozenNode, UnitKind
@@ -200,6 +201,15 @@ class Latency(Record):
     device: str
 
 
+class PredictedLatency(UnitTimes):
+    """What a search for the fastest network decided by: how long units take, and what that comes to.
+
+    A prediction: `Report.latency` is measured.
+    """
+
+    pruned_ms: float = Field(description="Of a batch, as the network is handed over.")
+
+
 class Provenance(Record):
     """Everything that is needed to do it again."""
 
@@ -235,6 +245,9 @@ class Report(Record):
         default=None, description="Only where the importance looks at data: how much of it."
     )
     latency: tuple[Latency, ...]
+    predicted_latency: PredictedLatency | None = Field(
+        default=None, description="Of a search that minimises latency only: the times that it decided by."
+    )
     timing: dict[str, float] = Field(description="Seconds a stage before `measure`, in all attempts that counted.")
     notes: tuple[str, ...] = Field(
         default=(), description="What a reader should know: a no-op, a fallback, an assumption."

@@ -148,7 +148,7 @@ class Forecast(Record):
         description="Whether the counts can come out otherwise. Of units: scores change when the network is retrained "
         "between rounds, are drawn (random), are gathered on data (taylor, snip), or are not stored (geometric_median, "
         "models of very many units); the target is met all the same, as closely as whole units and multiple_of allow. "
-        "Of a search (max_accuracy_drop): it takes at most so much. "
+        "Of a search (max_accuracy_drop): it takes at most so much, of latency as if that were MACs. "
         "Of weights: with scope row or target n_m some row or block may hold more zeros than it would lose, "
         "and all of them stay zero, as those do that are in no block.",
     )

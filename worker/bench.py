@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from secateur.inspection import ModelInspection
+from secateur.removal.latency import UnitTimes
 from secateur.spec import JobSpec
 from secateur.spec.task import DistillationOnly
 from secateur.spec.training import Training
@@ -39,6 +40,10 @@ class Bench:
     device: torch.device
     teacher: Teacher | None = None
     """The dense network, where something is learned from it or measured against it."""
+    unit_times: UnitTimes | None = None
+    """What units cost in time, where the job has measured it."""
+    pause_if_asked: Callable[[], None] = lambda: None
+    """Asked between pieces of work that take long in all; raises where the job is to pause."""
 
     @property
     def reported_on(self) -> Literal["test", "validation"]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict
 
+from secateur.removal.latency import UnitTimes
 from secateur.report import Round
 from secateur.sensitivity import Curve, Sensitivity
 from secateur.states import Stage
@@ -28,6 +29,7 @@ class Ledger(BaseModel):
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
+    unit_times: UnitTimes | None = None
     initial: Score | None = None
     dense_trained: bool = False
     dense: Score | None = None

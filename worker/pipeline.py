@@ -113,8 +113,13 @@ class Pipeline:
         return Finished(report=report, artifacts=(*artifacts, *drawn))
 
     def _load(self) -> None:
+        saved = self._saved()
+        if saved is not None:
+            self._narration.ledger = Ledger.model_validate(saved.note["ledger"])
         spec, program = self._order.spec, read(Path(self._order.model))
-        self._bench = bench.lay_out(self._order, inspect(program), program)
+        laid_out = bench.lay_out(self._order, inspect(program), program)
+        times, pause = self._ledger.unit_times, self._pause_if_asked
+        self._bench = replace(laid_out, unit_times=times, pause_if_asked=pause)
         for sentence in self._bench.inspection.notes:
             self._narration.note(sentence)
         if isinstance(spec.recover, LotteryTicket):
@@ -122,12 +127,21 @@ class Pipeline:
         self._method = METHODS[spec.prune.granularity](program, self._bench, self._narration.note)
         self._trainer = Trainer(self._bench, self._narration, self._order.checkpoint_every_s, self._pause_asked)
         self._trainer.save = self._save
-        if self._order.checkpoint is not None:
-            path = Path(self._order.checkpoint)
-            if checkpoint.intact(path, self._order.checkpoint_sha256):
-                self._resume(path)
-            else:
-                self._narration.note("The checkpoint of the attempt before is missing or damaged: the job began again.")
+        if saved is not None:
+            self._resume(saved)
+        if self._ledger.unit_times != self._method.unit_times:
+            self._ledger.unit_times = self._method.unit_times
+            self._save()
+
+    def _saved(self) -> Checkpoint | None:
+        """Where the attempt before came to; None where there is nothing of it."""
+        if self._order.checkpoint is None:
+            return None
+        path = Path(self._order.checkpoint)
+        if checkpoint.intact(path, self._order.checkpoint_sha256):
+            return checkpoint.load(path)
+        self._narration.note("The checkpoint of the attempt before is missing or damaged: the job began again.")
+        return None
 
     def _initial(self, program: Program) -> Program:
         """What a lottery ticket goes back to: the upload, or the model that the spec names."""
@@ -235,7 +249,7 @@ class Pipeline:
             prune = spec.prune.taking(found)
             method = METHODS[prune.granularity](
                 read(Path(self._order.model)),
-                replace(self._bench, spec=spec.model_copy(update={"prune": prune})),
+                replace(self._bench, spec=spec.model_copy(update={"prune": prune}), unit_times=ledger.unit_times),
                 self._narration.note,
             )
             self._take_at_once(method)
@@ -374,9 +388,7 @@ class Pipeline:
         self._narration.say(Checkpointed(name=path.name, sha256=digest, round=ledger.round))
         self._trainer.saved()
 
-    def _resume(self, path: Path) -> None:
-        saved = checkpoint.load(path)
-        self._narration.ledger = Ledger.model_validate(saved.note["ledger"])
+    def _resume(self, saved: Checkpoint) -> None:
         self._method.restore(saved)
         if self._lottery is not None:
             self._lottery.restore(saved)

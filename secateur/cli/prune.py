@@ -28,7 +28,7 @@ def prune(
         float | None, Option(help="Search for the smallest network whose metric is at most so much worse.")
     ] = None,
     minimise: Annotated[
-        Literal["parameters", "macs"] | None, Option(help="What makes a network small, for --max-drop.")
+        Literal["parameters", "macs", "latency"] | None, Option(help="What makes a network small, for --max-drop.")
     ] = None,
     granularity: Annotated[
         Literal["weight", "channel", "neuron", "head", "unit"] | None,

@@ -66,6 +66,11 @@ def network_table(report: Report) -> Table:
     if report.macs is not None:
         macs = report.macs
         drawn.add_row("MACs of one example", *counts(macs.dense, macs.pruned, macs.dense - macs.pruned))
+    if report.predicted_latency is not None:
+        times = report.predicted_latency
+        gone = share(times.dense_ms - times.pruned_ms, times.dense_ms)
+        name = f"ms a batch of {times.batch}, predicted"
+        drawn.add_row(name, f"{times.dense_ms:.3f}", f"{times.pruned_ms:.3f}", gone)
     saved = share(sizes.dense_bytes - sizes.pruned_bytes, sizes.dense_bytes)
     drawn.add_row("tensors", size(sizes.dense_bytes), size(sizes.pruned_bytes), saved)
     return drawn

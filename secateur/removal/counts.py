@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 
 from secateur.units import Axis, ModelUnits, Term, UnitGroup
@@ -19,8 +19,9 @@ def count_macs(units: ModelUnits, kept: Sequence[int]) -> int:
     return _total(units.macs, kept) // units.batch
 
 
-COUNTS: dict[str, Callable[[ModelUnits, Sequence[int]], int]] = {"parameters": count_parameters, "macs": count_macs}
-"""What a target of the spec counts, of the whole network, by its kind; `units` counts the chosen groups alone."""
+def count_term(term: Term, kept: Sequence[int]) -> int:
+    """A product of lengths when `kept[p]` units of part p stay."""
+    return term.factor * prod(_length(axis, kept) for axis in term.axes)
 
 
 def kept_per_part(units: ModelUnits, removed: Mapping[str, Collection[int]] | None = None) -> list[int]:
@@ -45,7 +46,7 @@ def part_of(group: UnitGroup, member: int) -> int:
 
 
 def _total(terms: Sequence[Term], kept: Sequence[int]) -> int:
-    return sum(term.factor * prod(_length(axis, kept) for axis in term.axes) for term in terms)
+    return sum(count_term(term, kept) for term in terms)
 
 
 def _length(axis: Axis, kept: Sequence[int]) -> int:

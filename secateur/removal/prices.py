@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from math import inf, isnan, sqrt
 
+from secateur.removal.latency import ms_per_unit
 from secateur.removal.queue import Gone, Scores
 from secateur.sensitivity import Sensitivity
 from secateur.spec.structured import PruneUnits
 from secateur.spread import Prices, prices
 from secateur.units import ModelUnits, UnitGroup
 
-COSTS: dict[str, Callable[[UnitGroup], float]] = {
-    "units": lambda group: 1.0,
-    "parameters": lambda group: group.parameters_per_unit / group.rows,
-    "macs": lambda group: group.macs_per_unit / group.rows,
+COSTS: dict[str, Callable[[ModelUnits, UnitGroup], float]] = {
+    "units": lambda units, group: 1.0,
+    "parameters": lambda units, group: group.parameters_per_unit / group.rows,
+    "macs": lambda units, group: group.macs_per_unit / group.rows,
+    "latency": lambda units, group: ms_per_unit(units, group) / group.rows,
 }
 """What one row of a unit costs, by what the target counts; where units are counted, each is worth as much as another.
 
@@ -33,7 +35,7 @@ def priced(units: ModelUnits, prune: PruneUnits, scores: Scores) -> Scores:
     """
     if prune.importance.kind == "random":
         return scores
-    prices = [max(FREE, sqrt(COSTS[prune.target.kind](group))) for group in units.groups]
+    prices = [max(FREE, sqrt(COSTS[prune.counted](units, group))) for group in units.groups]
     return [[score / price for score in row] for price, row in zip(prices, scores, strict=True)]
 
 
@@ -43,7 +45,7 @@ def by_sensitivity(units: ModelUnits, prune: PruneUnits, scores: Scores, found: 
     A group weighs as much as all its units cost, by what the target counts. Groups that were not measured keep their
     scores, and so do units that are gone.
     """
-    weights = {group.name: group.size * group.rows * COSTS[prune.target.kind](group) for group in units.groups}
+    weights = {group.name: group.size * group.rows * COSTS[prune.counted](units, group) for group in units.groups}
     measured = [curve.name for curve in found.curves]
     total = sum(weights[name] for name in measured) or 1.0
     known = prices(found, {name: weights[name] / total for name in measured})

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import floor
 
 from secateur.errors import TargetUnreachable
-from secateur.removal.counts import COUNTS, kept_per_part, parts_of
+from secateur.removal.counts import count_macs, count_parameters, kept_per_part, parts_of
 from secateur.removal.groups import choose_groups
+from secateur.removal.latency import count_latency
 from secateur.removal.queue import Gone, Scores, line_up
 from secateur.spec.structured import PruneUnits
 from secateur.units import ModelUnits
+
+COUNTS: dict[str, Callable[[ModelUnits, Sequence[int]], float]] = {
+    "parameters": count_parameters,
+    "macs": count_macs,
+    "latency": count_latency,
+}
+"""What a target counts, of the whole network, by its kind; `units` counts the chosen groups alone."""
 
 TOLERANCE = 0.01
 """Of the dense count: as far as a target may be missed before that is worth a word."""
@@ -69,11 +77,11 @@ def share_gone(units: ModelUnits, prune: PruneUnits, gone: Gone) -> float:
     return 1 - left / dense if dense else 0.0
 
 
-def _count(units: ModelUnits, prune: PruneUnits, chosen: Sequence[int], kept: Sequence[int]) -> int:
-    if prune.target.kind == "units":
+def _count(units: ModelUnits, prune: PruneUnits, chosen: Sequence[int], kept: Sequence[int]) -> float:
+    if prune.counted == "units":
         groups = set(chosen)
         return sum(kept[index] for index, part in enumerate(units.parts) if part.group in groups)
-    return COUNTS[prune.target.kind](units, kept)
+    return COUNTS[prune.counted](units, kept)
 
 
 class _Selection:
@@ -108,14 +116,14 @@ class _Selection:
             gone[name] = gone.get(name, frozenset()) | frozenset(self.queue.members[at][:number])
         return {name: indices for name, indices in gone.items() if indices}
 
-    def _left(self, steps: int) -> int:
+    def _left(self, steps: int) -> float:
         kept = list(self.start)
         for at, number in self._taken(steps).items():
             for part, lost in parts_of(self.units.groups[at], self.queue.members[at][:number]).items():
                 kept[part] -= lost
         return self._count(kept)
 
-    def _count(self, kept: Sequence[int]) -> int:
+    def _count(self, kept: Sequence[int]) -> float:
         return _count(self.units, self.prune, self.chosen, kept)
 
     def _taken(self, steps: int) -> dict[int, int]:

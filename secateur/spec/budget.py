@@ -8,7 +8,7 @@ from pydantic import Field
 
 from secateur.record import Record
 
-Minimise = Literal["parameters", "macs"]
+Minimise = Literal["parameters", "macs", "latency"]
 
 
 class MaxAccuracyDrop(Record):
@@ -24,7 +24,8 @@ class MaxAccuracyDrop(Record):
     )
     minimise: Minimise = Field(
         default="parameters",
-        description="What makes a network small. Zeros do not make a network need fewer MACs: those are for units.",
+        description="What makes a network small. Zeros do not make a network need fewer MACs or less time: those are "
+        "for units. latency: the time of a batch on the worker's device, predicted from a measurement of each group.",
     )
     most: float = Field(
         default=0.99, gt=0, lt=1, allow_inf_nan=False, description="The largest share of that which is tried."

@@ -47,15 +47,23 @@ class MacTarget(Record):
     amount: Amount
 
 
+class LatencyTarget(Record):
+    """The share of the time of a batch, as it is predicted; only a search makes it, for what it tries."""
+
+    kind: Literal["latency"] = "latency"
+    amount: Amount
+
+
 StructuredTarget = Annotated[
     UnitTarget | ParameterTarget | MacTarget | MaxAccuracyDrop | Sensitivity, Field(discriminator="kind")
 ]
 
 
-COUNTED: dict[str, type[UnitTarget | ParameterTarget | MacTarget]] = {
+COUNTED: dict[str, type[UnitTarget | ParameterTarget | MacTarget | LatencyTarget]] = {
     "units": UnitTarget,
     "parameters": ParameterTarget,
     "macs": MacTarget,
+    "latency": LatencyTarget,
 }
 """The target by what it counts."""
 
@@ -101,12 +109,20 @@ class PruneUnits(Scheduled):
                 return self.taking(0.0)
         return self
 
+    @property
+    def foreseeable(self) -> PruneUnits:
+        """The same as `fixed`, with MACs in the place of time, of which nothing is known before the job measures it."""
+        if self.counted != "latency":
+            return self.fixed
+        return self.model_copy(update={"target": MacTarget(amount=self.fixed.target.amount)})
+
     def taking(self, amount: float) -> PruneUnits:
         """The same, taking this share of what the target counts."""
-        return self.model_copy(update={"target": COUNTED[self._counts](amount=amount)})
+        return self.model_copy(update={"target": COUNTED[self.counted](amount=amount)})
 
     @property
-    def _counts(self) -> str:
+    def counted(self) -> str:
+        """What the target counts, by its key in COUNTED."""
         match self.target:
             case MaxAccuracyDrop(minimise=counted):
                 return counted

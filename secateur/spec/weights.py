@@ -23,6 +23,9 @@ class Sparsity(Record):
     amount: Amount
 
 
+UNMOVED = {"macs": "fewer MACs", "latency": "less time"}
+"""What zeros do not save, by what is to be made small."""
+
 WeightTarget = Annotated[Sparsity | KeepNOfM | MaxAccuracyDrop | Sensitivity, Field(discriminator="kind")]
 
 
@@ -87,10 +90,10 @@ class PruneWeights(Scheduled):
     @field_validator("target")
     @classmethod
     def _zeros_save_no_macs(cls, target: WeightTarget) -> WeightTarget:
-        if isinstance(target, MaxAccuracyDrop) and target.minimise != "parameters":
+        if isinstance(target, MaxAccuracyDrop) and target.minimise in UNMOVED:
             raise ValueError(
-                "zeros do not make a network need fewer MACs: minimise parameters, or ask for granularity channel, "
-                "neuron, head or unit"
+                f"zeros do not make a network need {UNMOVED[target.minimise]}: minimise parameters, or ask for "
+                "granularity channel, neuron, head or unit"
             )
         return target
 

@@ -156,11 +156,13 @@ def test_blocks_take_the_place_of_a_share(tmp_path: Path) -> None:
 
 
 def test_a_budget_takes_the_place_of_a_share(tmp_path: Path) -> None:
-    spec = drafted(tmp_path, None, max_drop=0.01, granularity="unit", minimise="macs", lr=0.1, recover="lottery_ticket")
+    spec = drafted(
+        tmp_path, None, max_drop=0.01, granularity="unit", minimise="latency", lr=0.1, recover="lottery_ticket"
+    )
     assert spec == {
         "prune": {
             "granularity": "unit",
-            "target": {"kind": "max_accuracy_drop", "amount": 0.01, "minimise": "macs"},
+            "target": {"kind": "max_accuracy_drop", "amount": 0.01, "minimise": "latency"},
         },
         "recover": {"kind": "lottery_ticket", "learning_rate": 0.1},
     }

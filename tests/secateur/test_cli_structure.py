@@ -18,7 +18,7 @@ from secateur.cli.inspect import parts
 from secateur.cli.progress import measurement
 from secateur.inspection import ModelInspection
 from secateur.n_m import BlockedLayer, BlockedLayers
-from secateur.report import Macs, Proof, Report, Round, UnitCount
+from secateur.report import Macs, PredictedLatency, Proof, Report, Round, UnitCount
 from secateur.resources import Forecast
 from secateur.units import FrozenNode
 from tests.secateur.conftest import Door
@@ -185,6 +185,9 @@ def structured() -> Report:
             ],
             "size": {key: value for key, value in size.items() if key != "note"},
             "macs": Macs(dense=4736, pruned=2368),
+            "predicted_latency": PredictedLatency(
+                dense_ms=1.25, pruned_ms=1.0, batch=32, device="cpu", threads=2, runs=30, groups=()
+            ),
             "units": [UnitCount(group=NAME, kind="neuron", before=64, after=32)] * 2,
             "frozen": [FrozenNode(node=f"lstm_{at}", why="labels cannot follow it") for at in range(30)],
             "proof": Proof(
@@ -205,6 +208,7 @@ def test_the_report_of_a_structured_job_fits_80_columns() -> None:
         "128 │ 64 │ 50.00%",
         "4,810 │ 2,410 │ 49.90%",
         "4,736 │ 2,368",
+        "ms a batch of 32, predicted │ 1.250 │ 1.000 │ 20.00%",
         "25.00%",
         "The proof holds",
         "3.0e-15",

@@ -16,6 +16,7 @@ from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.report import UnitCount
 from secateur.resources import Change, Finding, Forecast
 from secateur.spec import JobSpec
+from secateur.units import ModelUnits
 from tests.secateur.removal.chain import Chain
 
 MODEL = ModelInspection.model_validate(examples.MODEL["inspection"])
@@ -124,6 +125,16 @@ def test_a_model_without_scores_is_estimated_and_judged_all_the_same(kind: str) 
     assert all(each.after < each.before for each in told.units)
     refused = spec(target={"kind": kind, "amount": 0.95}, max_amount=0.5)
     assert only(found(refused, bare))[0] == "target_unreachable"
+
+
+def test_macs_stand_in_for_time_of_which_nothing_is_known_yet() -> None:
+    search = {"kind": "max_accuracy_drop", "amount": 0.01}
+    inspected = ModelUnits.model_validate(CHAIN.units.model_dump(exclude={"times"}))
+    model = MODEL.model_copy(update={"units": inspected})
+    by_time, by_macs = (seen(spec(target={**search, "minimise": what}), model) for what in ("latency", "macs"))
+    assert by_time == by_macs
+    assert by_time.estimate
+    assert found(spec(target={**search, "minimise": "latency"}), model) == ()
 
 
 @given(amount=st.floats(0, 0.8), scores=st.permutations([float(index) for index in range(12)]))

@@ -14,6 +14,7 @@ from app.examples import SPEC
 from secateur.report import Report, Round
 from secateur.spec import JobSpec
 from tests.secateur.spec.refusals import problems
+from tests.worker.clocks import unsteady
 from tests.worker.jobs import checkpoints, digests, order, run
 from tests.worker.networks import CLASSES, EXAMPLES, Case, images, labels
 from worker.order import JobOrder
@@ -23,6 +24,7 @@ from worker.search import COST
 
 TUNED = {"kind": "fine_tune", "learning_rate": 0.05, "batch_size": 8, "epochs_per_round": 1, "epochs": 3}
 UNITS = {"granularity": "channel"}
+FASTEST = {"granularity": "unit", "target": {"minimise": "latency"}}
 
 
 @pytest.fixture
@@ -45,8 +47,9 @@ def search(
 ) -> JobOrder:
     target = {"kind": "max_accuracy_drop", "amount": drop}
     schedule = {"kind": "iterative", "rounds": 3, "curve": "geometric"}
-    spec = {"prune": {"target": target, "schedule": schedule, **(prune or {})}, "recover": recover}
-    return order(folder, case, spec={**spec, "finalize": {"latency": None}}, **changes)
+    target |= (prune := dict(prune or {})).pop("target", {})
+    spec = {"prune": {"target": target, "schedule": schedule, **prune}, "recover": recover}
+    return order(folder, case, spec={**spec, "finalize": changes.pop("finalize", {"latency": None})}, **changes)
 
 
 def assert_searched(report: Report, epochs: int) -> None:
@@ -116,6 +119,57 @@ def test_a_search_resumed_from_any_checkpoint_writes_the_same_bytes(
         resumed = search(tmp_path, case, checkpoint=str(path), checkpoint_sha256=digest, attempt=2, **how)
         assert run(resumed).report.rounds == report.rounds
         assert digests(resumed) == digests(whole)
+
+
+def test_the_fastest_network_resumed_from_any_checkpoint_is_decided_by_the_times_of_the_first_attempt(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No two measurements agree, so whatever measures again ends elsewhere."""
+    looked = unsteady(monkeypatch)
+    whole = search(tmp_path, case, prune=FASTEST, checkpoint_every_s=1e-6)
+    kept = checkpoints(whole, tmp_path)
+    assert len(looked) == 2, "how long a run takes, and the one group"
+    reports = []
+    for path, digest in (kept[0], kept[len(kept) // 2], kept[-1]):
+        resumed = search(tmp_path, case, prune=FASTEST, checkpoint=str(path), checkpoint_sha256=digest, attempt=2)
+        reports.append(run(resumed).report)
+        assert digests(resumed) == digests(whole)
+    assert len(looked) == 2
+    first, *others = [(each.rounds, each.predicted_latency) for each in reports]
+    assert all(each == first for each in others)
+    assert_searched(reports[0], epochs=5)
+
+
+def test_the_report_of_the_fastest_network_tells_what_was_timed_and_what_was_predicted(
+    case: Case, tmp_path: Path
+) -> None:
+    """With a clock that is true, whatever it says."""
+    report = run(search(tmp_path, case, prune=FASTEST, finalize={"latency": {"batch_sizes": [4], "runs": 3}})).report
+    assert_searched(report, epochs=5)
+    times = report.predicted_latency
+    assert times is not None
+    assert (times.batch, times.device, [each.group for each in times.groups]) == (4, "cpu", ["0.weight"])
+    assert 0 <= times.pruned_ms <= times.dense_ms
+    (group,), (channels,) = times.groups, report.units
+    kept = [each for each in report.rounds if each.kept and each.amount is not None]
+    if kept:
+        gone = (times.dense_ms - times.pruned_ms) / times.dense_ms
+        assert gone == pytest.approx((channels.before - channels.after) * group.ms / group.units / times.dense_ms)
+        assert abs(gone - kept[-1].amount) <= group.ms / group.units / times.dense_ms
+    assert [each.batch for each in report.latency] == [4]
+    assert any("Latency is predicted" in note for note in report.notes)
+
+
+def test_where_no_unit_costs_time_the_dense_network_comes_back(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsteady(monkeypatch, ms=0.0)
+    report = run(search(tmp_path, case, prune=FASTEST)).report
+    assert report.rounds == ()
+    assert report.budget is not None
+    assert report.budget.trials == 0
+    assert report.metric.recovered == report.metric.dense
+    assert any("nothing to take" in note for note in report.notes)
 
 
 def test_where_nothing_smaller_is_good_enough_the_dense_network_comes_back(tmp_path: Path) -> None:
@@ -215,7 +269,12 @@ def test_a_search_spends_no_more_than_three_jobs_and_leaves_enough_for_the_last_
         (
             {"prune": {"target": {"kind": "max_accuracy_drop", "amount": 0.01, "minimise": "macs"}}},
             "prune.target",
-            "no",
+            "zeros do not make a network need fewer MACs",
+        ),
+        (
+            {"prune": {"target": {"kind": "max_accuracy_drop", "amount": 0.01, "minimise": "latency"}}},
+            "prune.target",
+            "zeros do not make a network need less time",
         ),
         ({"prune": {"target": {"kind": "max_accuracy_drop", "amount": 1.0}}}, "prune.target.amount", "less than 1"),
         (

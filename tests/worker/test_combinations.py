@@ -24,6 +24,7 @@ from secateur.inspection import DatasetInspection, ModelInspection
 from secateur.prunable import prunable
 from secateur.report import Report
 from secateur.spec import JobSpec
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.importance import UnitImportance, WeightImportance
 from secateur.spec.prune import Prune
 from secateur.spec.recover import Recover
@@ -89,7 +90,10 @@ UNITS = {
     "granularity": list(get_args(Granularity)),
     "importance": kinds(UnitImportance),
     "scope": literals(PruneUnits, "scope"),
-    "target": kinds(StructuredTarget),
+    "target": [
+        *(kind for kind in kinds(StructuredTarget) if kind != "max_accuracy_drop"),
+        *(f"max_accuracy_drop {what}" for what in literals(MaxAccuracyDrop, "minimise")),
+    ],
     **COMMON,
 }
 TRAINING = {field: literals(Training, field) for field in ("curve", "precision")}
@@ -149,11 +153,16 @@ def pruning(choice: Choice) -> dict[str, Any]:
     schedule = {"kind": "one_shot"} if choice["schedule"] == "one_shot" else {"kind": "iterative", "rounds": 2}
     if choice["schedule"] != "one_shot":
         schedule["curve"] = choice["schedule"]
+    target, *minimise = choice["target"].split()
     return {
         "granularity": choice["granularity"],
         "importance": {"kind": choice["importance"]},
         "scope": choice["scope"],
-        "target": {"kind": choice["target"], **AMOUNTS.get(choice["target"], {"amount": 0.2})},
+        "target": {
+            "kind": target,
+            **AMOUNTS.get(target, {"amount": 0.2}),
+            **({"minimise": minimise[0]} if minimise else {}),
+        },
         "schedule": schedule,
     }
 
@@ -165,7 +174,7 @@ def spec(choice: Choice) -> dict[str, Any]:
         recover = recover | {"distill": {"features": FEATURES if learned == "labels_and_features" else []}}
     if learned != "labels" and recover["kind"] == "lottery_ticket":
         recover = recover | {"initial": new_id("mdl"), "rewind_epoch": 0}
-    if choice["target"] == "max_accuracy_drop" and recover["kind"] == "lottery_ticket":
+    if choice["target"].startswith("max_accuracy_drop") and recover["kind"] == "lottery_ticket":
         recover = recover | {"controls": "none"}
     training = {} if recover["kind"] == "none" else {field: choice[field] for field in TRAINING}
     return {
@@ -244,6 +253,7 @@ def test_units(choice: Choice, files: Path, known: ModelInspection) -> None:
         return
     if not told.estimate:
         assert (told.macs.after, told.parameters.after) == (report.macs.pruned, report.size.parameters)
+    assert (report.predicted_latency is not None) == ("latency" in choice["target"])
     assert_runs(torch.export.load(Path(wanted.folder) / "model.pt2").module())
 
 

@@ -22,6 +22,7 @@ from secateur.errors import (
     TargetUnreachable,
 )
 from secateur.report import Report
+from tests.worker.clocks import unsteady
 from tests.worker.jobs import checkpoints, digests, order, run
 from tests.worker.networks import CASES, CLASSES, Case, images, labels
 from worker import pipeline
@@ -264,8 +265,13 @@ def test_numbers_that_are_none_are_named(tensor: str, tmp_path: Path) -> None:
     assert not failure.value.to_dict()["proof"]["holds"]
 
 
+@pytest.mark.parametrize(
+    "target",
+    [{"kind": "units", "amount": 0.5}, {"kind": "max_accuracy_drop", "amount": 0.9, "minimise": "latency"}],
+    ids=["units", "latency"],
+)
 def test_what_surgery_cannot_follow_stays_and_the_report_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The surgeon gives up at the convolution that makes the branch narrow; a killed job comes to the same end."""
     right, node = anatomy.operate, "conv2d_default_1"
@@ -276,12 +282,16 @@ def test_what_surgery_cannot_follow_stays_and_the_report_says_so(
             raise SurgeryFailed(f"The entries at {node} would move.", node=node)
         return right(lab, cut)
 
+    looked = unsteady(monkeypatch)
     monkeypatch.setattr(anatomy, "operate", careful)
-    whole = order(tmp_path, cnn(), spec=spec(recover={"kind": "none"}))
+    how = spec(recover={"kind": "none"}, target=target)
+    whole = order(tmp_path, cnn(), spec=how)
     kept = checkpoints(whole, tmp_path)
+    timed = len(looked)
     changes = {"checkpoint": str(kept[1][0]), "checkpoint_sha256": kept[1][1], "attempt": 2}
-    resumed = order(tmp_path, cnn(), spec=spec(recover={"kind": "none"}), **changes)
+    resumed = order(tmp_path, cnn(), spec=how, **changes)
     report = run(resumed).report
+    assert len(looked) == timed
     assert digests(resumed) == digests(whole)
     assert any(node in note for note in report.notes)
     assert {group.before for group in report.units} == {12}

@@ -41,6 +41,7 @@ class Masking:
 
     program: Program
     masks: Masks
+    unit_times: None = None
 
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
         """Raises NothingMatches, NothingPrunable."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
+from secateur.removal.latency import UnitTimes
 from secateur.sensitivity import Sensitivity
 from secateur.units import UnitKind
 from worker.checkpoint import Checkpoint
@@ -81,6 +82,13 @@ class Method(Protocol):
 
     def spread(self, found: Sensitivity) -> None:
         """From now on, take from each layer or group what follows from how much it was found to matter."""
+
+    @property
+    def unit_times(self) -> UnitTimes | None:
+        """What units cost in time, as it measured or was given it; later attempts decide by the same.
+
+        None: time does not count.
+        """
 
     @property
     def most(self) -> float:

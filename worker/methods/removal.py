@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,9 +24,10 @@ from secateur.removal import (
     select,
     share_gone,
 )
+from secateur.removal.latency import TimedUnits, UnitTimes, count_latency
 from secateur.removal.prices import by_sensitivity
 from secateur.removal.queue import Scores, line_up
-from secateur.report import Macs, Proof, UnitCount
+from secateur.report import Macs, PredictedLatency, Proof, UnitCount
 from secateur.sensitivity import Sensitivity
 from secateur.spec import JobSpec
 from secateur.spec.budget import MaxAccuracyDrop
@@ -40,6 +41,7 @@ from worker.methods.gathering import FIRST, Gathering
 from worker.methods.method import Network, Note
 from worker.methods.probe import UnitProbe
 from worker.methods.resizing import copy_numbers, fill, graft, put_back, resized
+from worker.methods.timing import Timing
 from worker.program.program import Program, named_tensors
 from worker.pruning import masks
 from worker.pruning.cut import Cut
@@ -66,12 +68,16 @@ class Removal:
     program: Program
     masks: Masks
     """Those that arrived with the upload: their zeros stay zeros in what is left."""
+    unit_times: UnitTimes | None
+    """What units cost in time, where that counts."""
 
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
         """Raises NothingPrunable, NothingMatches, TargetUnreachable, SurgeryFailed, BadFeature."""
         assert isinstance(bench.spec.prune, PruneUnits)
-        self._prune, self._bench, self._note = bench.spec.prune.fixed, bench, note
+        self._asked, self._bench, self._note = bench.spec.prune.fixed, bench, note
+        self._prune = self._asked
         self._searches = isinstance(bench.spec.prune.target, MaxAccuracyDrop)
+        self.unit_times = bench.unit_times
         self._gathering = Gathering(self._prune.importance, bench, note)
         self._found: Sensitivity | None = None
         self.program = program.to(bench.device)
@@ -200,19 +206,27 @@ class Removal:
             "units": self._counts(),
             "frozen": known.frozen,
             "proof": self._proof,
+            "predicted_latency": self._predicted(),
             **self._gathering.findings(),
         }
 
+    def _predicted(self) -> PredictedLatency | None:
+        if self.unit_times is None:
+            return None
+        kept = kept_per_part(self._anatomy.known, self._gone)
+        return PredictedLatency(**dict(self.unit_times), pruned_ms=count_latency(self._anatomy.known, kept))
+
     def _examined(self, program: Program) -> tuple[Anatomy, Scores]:
         """The labelled program, of which surgery can take the final amount, and the scores, both as it arrived."""
-        closed: set[str] = set()
+        closed = set(self.unit_times.left_alone if self.unit_times else ())
         while True:
             anatomy = Anatomy(program, closed)
-            seen = self._seen(anatomy, anatomy.cut({}), FIRST)
-            scores = priced(anatomy.known, self._prune, seen)
-            self._settle_amount(anatomy, scores)
-            last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
             try:
+                self._take_time(anatomy, closed)
+                seen = self._seen(anatomy, anatomy.cut({}), FIRST)
+                scores = priced(anatomy.known, self._prune, seen)
+                self._settle_amount(anatomy, scores)
+                last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
                 anatomy.operated(last)
                 return anatomy, seen
             except SurgeryFailed as error:
@@ -222,8 +236,17 @@ class Removal:
                 closed.add(node)
                 self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
 
+    def _take_time(self, anatomy: Anatomy, closed: Collection[str]) -> None:
+        """Units learn what they cost in time, where that counts: once, of the same nodes."""
+        if self._prune.counted != "latency":
+            return
+        if self.unit_times is None or set(self.unit_times.left_alone) != set(closed):
+            self.unit_times = Timing(anatomy, self._prune, self._bench, self._note).of_units(closed)
+        anatomy.known = TimedUnits.of(anatomy.known, self.unit_times)
+
     def _settle_amount(self, anatomy: Anatomy, scores: Scores) -> None:
         """A search goes as far as it can, at most as far as it was to. Raises TargetUnreachable of any other job."""
+        self._prune = self._asked
         try:
             require_reachable(anatomy.known, self._prune, scores)
         except TargetUnreachable as error:

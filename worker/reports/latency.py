@@ -44,17 +44,10 @@ def measure_latency(
     )
 
 
-@torch.no_grad()
 def _measure(
     dense: Runnable, pruned: Runnable, inputs: tuple[torch.Tensor, ...], batch: int, runs: int, device: torch.device
 ) -> Latency:
-    timed_dense: list[float] = []
-    timed_pruned: list[float] = []
-    draw = random.Random(batch)
-    for _ in range(WARM_UP + runs):
-        for program, times in draw.sample([(dense, timed_dense), (pruned, timed_pruned)], 2):
-            times.append(_time(program, inputs, device))
-    del timed_dense[:WARM_UP], timed_pruned[:WARM_UP]
+    timed_dense, timed_pruned = time_pairs(dense, pruned, inputs, runs, device, random.Random(batch))
     return Latency(
         batch=batch,
         dense_p50_ms=statistics.median(timed_dense),
@@ -64,8 +57,28 @@ def _measure(
         speed_up=statistics.median(a / b for a, b in zip(timed_dense, timed_pruned, strict=True)),
         runs=runs,
         threads=torch.get_num_threads(),
-        device=_name(device),
+        device=name(device),
     )
+
+
+@torch.no_grad()
+def time_pairs(
+    dense: Runnable,
+    pruned: Runnable,
+    inputs: tuple[torch.Tensor, ...],
+    runs: int,
+    device: torch.device,
+    draw: random.Random,
+    before_pair: Callable[[], None] = lambda: None,
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of `runs` runs of each, which take turns in an order drawn for each pair, after WARM_UP pairs."""
+    timed_dense: list[float] = []
+    timed_pruned: list[float] = []
+    for _ in range(WARM_UP + runs):
+        before_pair()
+        for program, times in draw.sample([(dense, timed_dense), (pruned, timed_pruned)], 2):
+            times.append(_time(program, inputs, device))
+    return timed_dense[WARM_UP:], timed_pruned[WARM_UP:]
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -90,5 +103,6 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _name(device: torch.device) -> str:
+def name(device: torch.device) -> str:
+    """What the device is called in a report."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import mean
 from typing import Any
 
+from secateur.removal.latency import GroupTime, TimedUnits, UnitTimes
 from secateur.spec.structured import PruneUnits
 from secateur.units import Axis, ModelUnits, Part, Term, UnitGroup
 
@@ -25,10 +27,33 @@ class Chain:
         scores: Sequence[Sequence[float]] = (),
         occupied: Sequence[Sequence[int]] = (),
         outputs: int = 3,
+        us_per_mac: Sequence[float] = (),
     ) -> None:
         self.parts, self.occupied, self.outputs = parts, occupied, outputs
         self.scores = scores or [[float(i) for i in range(sum(sizes))] for sizes in parts]
-        self.units = self._record()
+        self.us_per_mac = us_per_mac or [1.0] * len(parts)
+        self.units = TimedUnits.of(self._record(), self._times())
+
+    def _times(self) -> UnitTimes:
+        """As if one unit of each group had been left out, and had taken so many microseconds with each product.
+
+        All products together take as long as the network, and 5 ms come on top.
+        """
+        groups = [
+            GroupTime(group=f"layers.{at}.weight", units=1, macs=1000, ms=us) for at, us in enumerate(self.us_per_mac)
+        ]
+        dense_ms = 5 + sum(rate * products for rate, products in zip(self.rates, self.products({}), strict=True))
+        return UnitTimes(dense_ms=dense_ms, batch=1, device="cpu", threads=1, runs=5, groups=tuple(groups))
+
+    @property
+    def rates(self) -> list[float]:
+        """Milliseconds of each matrix for a product: the mean of what its columns and its rows take."""
+        ms = [us / 1000 for us in self.us_per_mac]
+        return [ms[0], *(mean(pair) for pair in pairwise(ms)), ms[-1]]
+
+    def products(self, gone: dict[str, frozenset[int]]) -> list[int]:
+        """Multiply-accumulates of each matrix once these units are gone."""
+        return [at * above * below for at, (below, above) in enumerate(pairwise(self.rows(gone)), 1)]
 
     def _record(self) -> ModelUnits:
         numbers = [Part(group=at, size=size) for at, sizes in enumerate(self.parts) for size in sizes]
@@ -39,7 +64,7 @@ class Chain:
         axes.append(Axis(fixed=self.outputs))
         terms = tuple(Term(axes=pair) for pair in zip(axes[1:], axes, strict=False))
         return ModelUnits(
-            groups=tuple(self._group(at) for at in range(len(self.parts))),
+            groups=self._groups(),
             parts=tuple(numbers),
             parameters=terms,
             macs=tuple(Term(factor=3 * (at + 1), axes=term.axes) for at, term in enumerate(terms)),
@@ -47,6 +72,9 @@ class Chain:
             occupied=tuple(map(tuple, self.occupied)),
             prunable_share=1.0,
         )
+
+    def _groups(self) -> tuple[UnitGroup, ...]:
+        return tuple(self._group(at) for at in range(len(self.parts)))
 
     def _group(self, at: int) -> UnitGroup:
         sizes = self.parts[at]
@@ -74,24 +102,29 @@ class Chain:
     def rows(self, gone: dict[str, frozenset[int]]) -> list[int]:
         """The rows of each matrix once these units are gone, counted unit by unit."""
         rows = []
-        for at, group in enumerate(self.units.groups):
+        for at, group in enumerate(self._groups()):
             first = sum(len(each) for each in self.parts[:at])
             parts = group.part if len(group.part) > 1 else group.part * group.size
             stays = [index for index in range(group.size) if index not in gone.get(group.name, ())]
             rows.append(sum(parts[index] - first + 1 for index in stays))
         return [2, *rows, self.outputs]
 
-    def count(self, kind: str, gone: dict[str, frozenset[int]]) -> int:
-        """Units, parameters or multiply-accumulates once these units are gone."""
+    def count(self, kind: str, gone: dict[str, frozenset[int]]) -> float:
+        """Units, parameters, multiply-accumulates or milliseconds once these units are gone."""
         if kind == "units":
             return sum(group.size - len(gone.get(group.name, ())) for group in self.units.groups)
-        rows = self.rows(gone)
-        sizes = [above * below for below, above in pairwise(rows)]
-        factors = [1] * len(sizes) if kind == "parameters" else range(1, len(sizes) + 1)
-        return sum(factor * size for factor, size in zip(factors, sizes, strict=True))
+        if kind == "parameters":
+            return sum(above * below for below, above in pairwise(self.rows(gone)))
+        products = self.products(gone)
+        if kind == "macs":
+            return sum(products)
+        return 5 + sum(rate * number for rate, number in zip(self.rates, products, strict=True))
 
 
 def asked(kind: str = "units", amount: float = 0.5, **fields: Any) -> PruneUnits:
     """A structured prune: by default half of all units, with no bound but the one unit that stays."""
-    whole = {"granularity": "unit", "max_amount": 1.0, "target": {"kind": kind, "amount": amount}}
-    return PruneUnits.model_validate({**whole, **fields})
+    target: dict[str, Any] = {"kind": kind, "amount": amount}
+    if kind == "latency":
+        target = {"kind": "max_accuracy_drop", "amount": 0.01, "minimise": kind}
+    prune = PruneUnits.model_validate({"granularity": "unit", "max_amount": 1.0, "target": target, **fields})
+    return prune.taking(amount) if kind == "latency" else prune

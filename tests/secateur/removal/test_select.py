@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from secateur.errors import NothingMatches, NothingPrunable, TargetUnreachable
 from secateur.removal import count_macs, count_parameters, kept_per_part, require_reachable, select
+from secateur.removal.latency import count_latency
 from tests.secateur.removal.chain import Chain, asked
 
-TARGETS = ("units", "parameters", "macs")
+TARGETS = ("units", "parameters", "macs", "latency")
 AMOUNTS = st.floats(0, 0.99)
 
 
@@ -22,7 +23,8 @@ def chains(draw: st.DrawFn, occupied_sets: int = 3) -> Chain:
     numbers = range(sum(map(len, parts)))
     occupied = draw(st.lists(st.lists(st.sampled_from(numbers), min_size=1, unique=True), max_size=occupied_sets))
     scores = [draw(st.lists(st.integers(0, 9).map(float), min_size=sum(s), max_size=sum(s))) for s in parts]
-    return Chain(parts, scores, occupied, draw(st.integers(1, 5)))
+    us_per_mac = draw(st.lists(st.floats(0, 9), min_size=len(parts), max_size=len(parts)))
+    return Chain(parts, scores, occupied, draw(st.integers(1, 5)), us_per_mac)
 
 
 @st.composite
@@ -135,6 +137,7 @@ def test_counts_are_those_of_the_smaller_matrices(chain: Chain, prune: Any, amou
     kept = kept_per_part(chain.units, gone)
     assert count_parameters(chain.units, kept) == chain.count("parameters", gone)
     assert count_macs(chain.units, kept) == chain.count("macs", gone)
+    assert count_latency(chain.units, kept) == pytest.approx(chain.count("latency", gone))
 
 
 @pytest.mark.parametrize("kind", ["parameters", "macs"])
