@@ -36,6 +36,7 @@ from secateur.spec.weights import PruneWeights, WeightTarget
 from tests.worker.jobs import order, run
 from tests.worker.networks import CLASSES, Case, images, labels
 from worker.inspection import inspect_model
+from worker.methods import timing
 from worker.program.reader import read
 
 Choice = Mapping[str, str]
@@ -242,7 +243,8 @@ def test_weights(choice: Choice, files: Path, known: ModelInspection) -> None:
 
 
 @pytest.mark.parametrize("choice", trained(covering(UNITS)), ids=titled)
-def test_units(choice: Choice, files: Path, known: ModelInspection) -> None:
+def test_units(choice: Choice, files: Path, known: ModelInspection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "MOST", timing.FEWEST)
     wanted = order(files, case(), spec=spec(choice), initial=initial(choice, files))
     report = run(wanted).report
     assert report.proof is not None

@@ -19,12 +19,12 @@ from worker.methods.method import Note
 from worker.program.program import Program
 from worker.pruning.precision import let_go
 from worker.recovery.memory import memory_errors
-from worker.reports.latency import name, time_pairs
+from worker.reports.latency import device_name, time_pairs
 
-FEWEST, MOST = 5, 30
-"""Pairs of runs for each group."""
+FEWEST, MOST = 5, 200
+"""Pairs of runs for each group. Of 30, on a machine that is busy otherwise, some show no gain where there is one."""
 
-SECONDS = 60
+SECONDS = 30
 """About as long as all runs together may take, where FEWEST of them do not take longer."""
 
 GOLDEN = 0.6180339887498949
@@ -49,14 +49,14 @@ class Timing:
         known = self._anatomy.known
         halves = {at: half for at in choose_groups(known, self._prune) if (half := half_of(known, self._prune, at))}
         whole = self._cut({})
-        runs = self._affordable(whole, len(halves))
+        dense_ms = self._pairs(whole, whole, FEWEST)[0]
+        runs = affordable(median(dense_ms), len(halves))
         self._note(
             f"Before the first round the network was timed beside itself without half of each of {len(halves)} groups, "
-            f"{runs} times each, at batch size {self._batch} on {name(self._bench.device)}. Latency is predicted from "
-            "these times, layer by layer in proportion to multiply-accumulates; what was measured in the end is told "
-            "apart."
+            f"{runs} times each, at batch size {self._batch} on {device_name(self._bench.device)}. From these times "
+            "latency is predicted, layer by layer in proportion to multiply-accumulates; what was measured in the end "
+            "is told apart."
         )
-        dense_ms: list[float] = []
         groups = tuple(self._timed(whole, at, half, runs, dense_ms) for at, half in halves.items())
         let_go(whole)
         if not any(group.ms for group in groups):
@@ -64,7 +64,7 @@ class Timing:
         return UnitTimes(
             dense_ms=median(dense_ms),
             batch=self._batch,
-            device=name(self._bench.device),
+            device=device_name(self._bench.device),
             threads=torch.get_num_threads(),
             runs=runs,
             groups=groups,
@@ -85,10 +85,6 @@ class Timing:
             ms=max(0.0, median(a - b for a, b in zip(dense, pruned, strict=True))),
         )
 
-    def _affordable(self, whole: Program, groups: int) -> int:
-        each_s = 2 * median(self._pairs(whole, whole, FEWEST)[0]) / 1000
-        return max(FEWEST, min(MOST, int(SECONDS / (each_s * max(1, groups)))))
-
     def _pairs(self, dense: Program, pruned: Program, runs: int) -> tuple[list[float], list[float]]:
         device, pause = self._bench.device, self._bench.pause_if_asked
         with memory_errors():
@@ -107,6 +103,11 @@ def timed_batch(bench: Bench) -> int:
     wanted, batch = bench.spec.finalize.latency, bench.inspection.batch
     sizes = (1,) if wanted is None else wanted.batch_sizes
     return next(filter(batch.allows, sizes), max(1, batch.minimum))
+
+
+def affordable(run_ms: float, groups: int) -> int:
+    """Pairs of runs for each of so many groups, when a run takes so long."""
+    return max(FEWEST, min(MOST, int(1000 * SECONDS / max(1e-6, 2 * run_ms * groups))))
 
 
 def half_of(units: ModelUnits, prune: PruneUnits, at: int) -> frozenset[int]:

@@ -57,7 +57,7 @@ def _measure(
         speed_up=statistics.median(a / b for a, b in zip(timed_dense, timed_pruned, strict=True)),
         runs=runs,
         threads=torch.get_num_threads(),
-        device=name(device),
+        device=device_name(device),
     )
 
 
@@ -103,6 +103,6 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """What the device is called in a report."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
