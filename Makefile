@@ -27,7 +27,7 @@ demo: $(INSTALLED) ## prune a real network through the whole service, by weights
 
 test: $(INSTALLED) ## run every test: those that compute on two cores at once, then those that start the real stack
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not integration"
-	$(BIN)/python -m pytest -q -m integration
+	$(BIN)/python -m pytest -q -m integration tests/integration tests/secateur
 
 check: $(INSTALLED) ## format, lint, types, and who may import whom
 	$(BIN)/ruff format --check $(SOURCES)

@@ -67,8 +67,7 @@ def outcomes(choices: list[dict[str, str]]) -> list[str]:
 
 
 def _outcome(choice: Mapping[str, str], folder: Path) -> str:
-    spec = pairs.spec({**choice, **PLAIN})
-    spec["finalize"] = {"artifacts": ["safetensors"], "latency": None}
+    spec = pairs.spec({**choice, **PLAIN, "artifact": "safetensors"})
     try:
         report = run(order(folder, pairs.case(), spec=spec)).report
     except SecateurError as error:

@@ -85,6 +85,7 @@ WEIGHTS = {
     "importance": kinds(WeightImportance),
     "scope": literals(PruneWeights, "scope"),
     "target": kinds(WeightTarget),
+    "artifact": ["safetensors"],  # no graph changes, and to export one takes longer than all the rest of a job
     **COMMON,
 }
 UNITS = {
@@ -95,6 +96,7 @@ UNITS = {
         *(kind for kind in kinds(StructuredTarget) if kind != "max_accuracy_drop"),
         *(f"max_accuracy_drop {what}" for what in literals(MaxAccuracyDrop, "minimise")),
     ],
+    "artifact": ["safetensors", "pt2"],
     **COMMON,
 }
 TRAINING = {field: literals(Training, field) for field in ("curve", "precision")}
@@ -142,8 +144,17 @@ def allowed(choice: Choice) -> bool:
     """Whether the spec takes these values together; of what is learned only that without labels no slope is there."""
     if choice["learned"] == "outputs" and choice["importance"] in ("taylor", "snip", "movement"):
         return False
+    return taken(*(choice[field] for field in PRUNED))
+
+
+PRUNED = ("granularity", "importance", "scope", "target", "schedule")
+
+
+@cache
+def taken(*values: str) -> bool:
+    """Whether the spec takes these values of PRUNED."""
     try:
-        PRUNE.validate_python(pruning(choice))
+        PRUNE.validate_python(pruning(dict(zip(PRUNED, values, strict=True))))
     except ValidationError:
         return False
     return True
@@ -182,13 +193,8 @@ def spec(choice: Choice) -> dict[str, Any]:
         "task": {"kind": "distillation_only" if learned == "outputs" else "classification"},
         "prune": pruning(choice),
         "recover": recover | training,
-        "finalize": {"artifacts": [artifact(choice)], "latency": None},
+        "finalize": {"artifacts": [choice["artifact"]], "latency": None},
     }
-
-
-def artifact(choice: Choice) -> str:
-    """What is written: taking weights changes no graph, and to export one takes longer than all the rest of a job."""
-    return "safetensors" if choice["granularity"] == "weight" else "pt2"
 
 
 @cache
@@ -256,7 +262,15 @@ def test_units(choice: Choice, files: Path, known: ModelInspection, monkeypatch:
     if not told.estimate:
         assert (told.macs.after, told.parameters.after) == (report.macs.pruned, report.size.parameters)
     assert (report.predicted_latency is not None) == ("latency" in choice["target"])
-    assert_runs(torch.export.load(Path(wanted.folder) / "model.pt2").module())
+    folder = Path(wanted.folder)
+    if choice["artifact"] == "pt2":
+        assert_runs(torch.export.load(folder / "model.pt2").module())
+    else:
+        state = load_file(folder / "model.safetensors")
+        assert state.keys() == case().module.state_dict().keys()
+        assert all(bool(tensor.isfinite().all()) for tensor in state.values())
+        learnt = (state[name].numel() for name, _ in case().module.named_parameters())
+        assert sum(learnt) == report.size.parameters
 
 
 def foreseen(wanted: JobSpec, known: ModelInspection) -> Any:
