@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.worker.program.conftest import Stock
 from worker.program.inspection import inspect
 from worker.program.reader import read
 from worker.program.writer import write
@@ -81,25 +80,15 @@ def test_outputs_and_gradients_equal_the_module(make: Callable[[], nn.Module], f
         assert torch.allclose(parameter.grad, known[name].grad, rtol=1e-4, atol=1e-5), name
 
 
-STOCK = """
-import sys, torch
-run = torch.export.load(sys.argv[1]).module()
-given = torch.load(sys.argv[2], weights_only=True)
-torch.save(run(**given)["logits"].detach(), sys.argv[3])
-"""
-
-
 def test_what_is_written_runs_in_stock_torch_with_the_same_keywords(
-    make: Callable[[], nn.Module], tmp_path: Path
+    make: Callable[[], nn.Module], stock: Stock, tmp_path: Path
 ) -> None:
     module = Logits(make())
     program = read(_save(module, _inputs(make, 2), tmp_path / "model.pt2"))
     write(program, tmp_path / "out.pt2")
     given = _inputs(make, 5)
-    torch.save(given, tmp_path / "in.pt")
-    names = [tmp_path / name for name in ("out.pt2", "in.pt", "result.pt")]
-    subprocess.run([sys.executable, "-c", STOCK, *names], check=True, capture_output=True, timeout=120)
-    assert torch.allclose(torch.load(tmp_path / "result.pt", weights_only=True), module(**given)["logits"], atol=1e-6)
+    (found,) = stock(tmp_path / "out.pt2", [((), given)])
+    assert torch.allclose(found["logits"], module(**given)["logits"], atol=1e-6)
 
 
 def test_an_output_class_becomes_a_dict(tmp_path: Path) -> None:
