@@ -59,6 +59,19 @@ class Deployment:
         self.workers.append(worker)
         return worker
 
+    def settle(self) -> None:
+        """One worker that waits for work, whatever has become of the others."""
+        self.workers, before = [], self.workers
+        for worker in before:
+            if worker.poll() is None and not self.workers:
+                self.workers.append(worker)
+            else:
+                worker.kill()
+                worker.wait()
+        if not self.workers:
+            self.start_worker()
+        until(lambda: len(self.descendants(self.workers[0])) == 1, 60, "a worker without work")
+
     def descendants(self, worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The zygote and the children of a worker."""
         return psutil.Process(worker.pid).children(recursive=True)

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from tests.integration.digits import Files
 pytestmark = pytest.mark.integration
 
 QUICK = ["--rounds", "2", "--epochs", "1", "--epochs-per-round", "1"]
-
-
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with Deployment(tmp_path_factory.mktemp("stack")) as running:
-        yield running
 
 
 def secateur(deployment: Deployment, *words: str) -> subprocess.CompletedProcess[str]:

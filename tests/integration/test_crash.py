@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -18,19 +16,13 @@ from tests.integration.digits import Files, submit
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with Deployment(tmp_path) as running:
-        yield running
-
-
 @pytest.fixture(scope="module")
-def undisturbed(files: Files, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def undisturbed(files: Files, running: Deployment) -> dict[str, str]:
     """The digests of the job when nobody disturbs it."""
-    with Deployment(tmp_path_factory.mktemp("undisturbed")) as running:
-        job = running.wait(submit(running.client, files))
-        assert job.attempts == 1
-        return digests(job)
+    running.settle()
+    job = running.wait(submit(running.client, files))
+    assert job.attempts == 1
+    return digests(job)
 
 
 def digests(job: Job) -> dict[str, str]:

@@ -18,25 +18,24 @@ README = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"<!-- quickstart: (?P<name>\S+) -->\n```\w+\n(?P<body>.*?)```", re.DOTALL)
 
 
-def test_the_quickstart_does_what_it_says(tmp_path: Path) -> None:
+def test_the_quickstart_does_what_it_says(deployment: Deployment, tmp_path: Path) -> None:
     blocks = {match["name"]: match["body"] for match in BLOCK.finditer(README.read_text())}
     assert list(blocks) == ["export.py", "curl.sh", "load.py"]
     for name, body in blocks.items():
         (tmp_path / name).write_text(body)
 
-    with Deployment(tmp_path / "stack") as deployment:
-        environment = os.environ | {"SECATEUR_URL": deployment.url, "OMP_NUM_THREADS": "2"}
+    environment = os.environ | {"SECATEUR_URL": deployment.url, "OMP_NUM_THREADS": "2"}
 
-        def run(*command: str) -> str:
-            done = subprocess.run(
-                command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-            return done.stdout
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-        run(sys.executable, "export.py")
-        watched = run("bash", "-euo", "pipefail", "curl.sh")
-        loaded = run(sys.executable, "load.py")
+    run(sys.executable, "export.py")
+    watched = run("bash", "-euo", "pipefail", "curl.sh")
+    loaded = run(sys.executable, "load.py")
 
     assert '"succeeded"' in watched
     facts = dict(line.split(": ") for line in loaded.splitlines())

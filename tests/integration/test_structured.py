@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,9 @@ PRUNE = {
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with Deployment(tmp_path_factory.mktemp("stack")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def undisturbed(deployment: Deployment, files: Files) -> Job:
-    job = deployment.wait(deployment.client.submit(spec(deployment.client, files, prune=PRUNE)).id)
+def undisturbed(running: Deployment, files: Files) -> Job:
+    running.settle()
+    job = running.wait(running.client.submit(spec(running.client, files, prune=PRUNE)).id)
     assert job.state == "succeeded", job.error
     return job
 
