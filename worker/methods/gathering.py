@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from worker.pruning.inputs import Inputs
 from worker.pruning.masks import Masks
 from worker.recovery.calibration import Calibration
 from worker.recovery.effects import Effects, effects, moved
+from worker.recovery.portion import Portion
 from worker.recovery.running import run
 
 FIRST = 1
@@ -32,14 +34,23 @@ UNITS = "units"
 class Gathering:
     """Gathers anew whenever it is asked to, on the program as it then is, which is left as it was.
 
-    What comes out depends on the program, the seed and the round alone, so that a resumed job gathers the same.
+    What comes out depends on the program, the seed and the round alone, so that a resumed job gathers the same. Where
+    the memory is not enough for a batch it goes through the program in parts; a pause that is asked for comes between
+    two batches.
     """
 
     def __init__(self, importance: WeightImportance | UnitImportance, bench: Bench, note: Note) -> None:
         self._importance, self._seed, self._note = importance, bench.spec.seed, note
         wanted = importance.batches if isinstance(importance, Gathered) else 0
         self._calibration = Calibration(
-            bench.train, bench.objective, bench.batch_size, wanted, self._seed, bench.device
+            bench.train,
+            bench.objective,
+            bench.batch_size,
+            wanted,
+            self._seed,
+            bench.device,
+            note,
+            bench.pause_if_asked,
         )
 
     def of_weights(self, program: Program, masks: Masks, names: Collection[str], number: int) -> Evidence:
@@ -86,14 +97,22 @@ class Gathering:
 
     def _norms(self, program: Program, names: Collection[str], number: int) -> dict[str, Tensor]:
         program.set_training(False)
-        inputs = Inputs(program, names)
-        for batch, _ in self._calibration.drawn(number):
-            run(inputs, batch, self._calibration.device)
+        inputs, portion = Inputs(program, names), self._calibration.portion()
+        for batch, target in self._calibration.drawn(number):
+            done = 0
+            while done < len(target):
+                done = portion.fitting(partial(self._look, inputs, batch, done, portion))
         norms = inputs.norms()
         self._say_what_counts_for_nothing([name for name in names if name not in norms])
         parameters = dict(program.named_parameters())
         empty = {name: torch.zeros_like(parameters[name], dtype=torch.float32) for name in names}
         return {**empty, **norms}
+
+    def _look(self, inputs: Inputs, batch: tuple[Tensor, ...], start: int, portion: Portion) -> int:
+        """Look at what the next examples of a batch give; where they end."""
+        stop = start + portion.size
+        run(inputs, [tensor[start:stop] for tensor in batch], self._calibration.device)
+        return stop
 
     def _say_what_counts_for_nothing(self, unreached: Collection[str]) -> None:
         if unreached:

@@ -47,16 +47,20 @@ class Inputs(fx.Interpreter):
             alias: first[id(parameter)] for alias, parameter in every.items() if first[id(parameter)] in wanted
         }
         self._squares: dict[str, Tensor] = {}
+        self._met: dict[str, Tensor] = {}
         self._leaves: dict[str, Tensor] = {}
         self._weights: dict[fx.Node, tuple[str, Tensor]] = {}
 
     def __call__(self, *inputs: Tensor) -> Any:
-        """What the program returns, without gradients."""
+        """What the program returns, without gradients; a pass that fails counts for nothing."""
         try:
             with torch.no_grad():
-                return self.run(*inputs)
+                result = self.run(*inputs)
+            for parameter, squares in self._met.items():
+                _add(self._squares, parameter, squares)
+            return result
         finally:
-            self._leaves, self._weights = {}, {}  # they are as large as the weights
+            self._leaves, self._weights, self._met = {}, {}, {}  # they are as large as the weights
 
     def norms(self) -> dict[str, Tensor]:
         """By the name of each weight that was met, float32 and in its shape, the norm of what each entry multiplied."""
@@ -94,8 +98,12 @@ class Inputs(fx.Interpreter):
         kwargs = {key: _squared(value) for key, value in kwargs.items() if key not in FACTORS}
         output = n.target(*args, **kwargs)  # type: ignore[operator]
         (squares,) = torch.autograd.grad(output.sum(), [self._leaves[parameter]], retain_graph=True)
-        known = self._squares.get(parameter)
-        self._squares[parameter] = squares if known is None else known.add_(squares)
+        _add(self._met, parameter, squares)
+
+
+def _add(sums: dict[str, Tensor], parameter: str, squares: Tensor) -> None:
+    known = sums.get(parameter)
+    sums[parameter] = squares if known is None else known.add_(squares)
 
 
 def _places(n: fx.Node, indices: Iterable[int]) -> Iterator[tuple[tuple[int, ...], fx.Node]]:

@@ -20,7 +20,7 @@ def silent(_: str) -> None:
 
 
 class Portion:
-    """The most examples that go through a program at once; half as many each time the memory is not enough for them."""
+    """The most examples that go through a program at once; half of them, rounded up, each time the memory is short."""
 
     def __init__(self, size: int, when_halved: Callable[[int, int], str], note: Note = silent) -> None:
         """`when_halved` makes the note of the sizes before and after."""
@@ -47,7 +47,7 @@ class Portion:
             self._halve()  # outside of the handler: until its end the error holds on to what did not fit
 
     def _halve(self) -> None:
-        before, self.size = self.size, self.size // 2
+        before, self.size = self.size, -(-self.size // 2)  # three become two: batch norm can do nothing with one
         self._note(self._when_halved(before, self.size))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

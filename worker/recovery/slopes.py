@@ -8,12 +8,13 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, fx
 
-from secateur.errors import Diverged
+from secateur.errors import Diverged, OutOfMemory
 from worker.program.operators import name
 from worker.recovery.calibration import Batch, Calibration
 from worker.recovery.course import Trainable
 from worker.recovery.masters import HALF
 from worker.recovery.running import gradient_errors, run
+from worker.recovery.statistics import Statistics
 
 LARGEST_SCALE = 2.0**16
 SMALLEST_SCALE = 2.0**-10
@@ -32,7 +33,8 @@ class Slopes:
 
     def __init__(self, program: Trainable, calibration: Calibration, names: Iterable[str]) -> None:
         wanted = set(names)
-        self._program, self._calibration = program, calibration
+        self._program, self._calibration, self._portion = program, calibration, calibration.portion()
+        self._statistics = Statistics(program.module)
         self._parameters = {name: tensor for name, tensor in program.named_parameters() if name in wanted}
         self._scaled = any(tensor.dtype == torch.float16 for _, tensor in program.named_parameters())
         self._scale = LARGEST_SCALE if self._scaled else 1.0
@@ -41,13 +43,11 @@ class Slopes:
     def of(self, batch: Batch, seed: int | None = None) -> tuple[Gradients, float]:
         """The gradients of the mean loss, and of how many labels; where there is no label, no gradients.
 
-        `seed` is that of operators that draw. Raises Diverged, OutOfMemory, DataMismatch, JobFailed.
+        `seed` is that of operators that draw. Where the memory is not enough for a batch it goes through the program in
+        parts, and so do those that follow. Raises Diverged, OutOfMemory, DataMismatch, JobFailed.
         """
         while True:
-            if seed is not None:
-                torch.manual_seed(seed)
-            with self._kernels():
-                gradients, labels = self._differentiated(batch)
+            gradients, labels = self._portion.fitting(lambda: self._in_parts(batch, seed))
             if _finite(gradients):
                 return gradients, labels
             if not self._scaled or self._scale <= SMALLEST_SCALE:
@@ -56,6 +56,22 @@ class Slopes:
                     remedy="Ask for an importance that needs none (l1, say); movement may need a lower learning_rate.",
                 )
             self._scale /= 2
+
+    def _in_parts(self, batch: Batch, seed: int | None) -> tuple[Gradients, float]:
+        """The mean over the labels of all parts; a pass that fails leaves the program as it was."""
+        if seed is not None:
+            torch.manual_seed(seed)
+        self._statistics.keep()
+        inputs, target = batch
+        mean = Mean(self._parameters)
+        try:
+            with self._kernels():
+                for part in self._portion.parts(len(target)):
+                    mean.add(*self._differentiated((tuple(tensor[part] for tensor in inputs), target[part])))
+        except OutOfMemory:
+            self._statistics.put_back()
+            raise
+        return mean.gradients, mean.labels
 
     def _differentiated(self, batch: Batch) -> tuple[Gradients, float]:
         (inputs, target), device, objective = batch, self._calibration.device, self._calibration.objective
@@ -68,6 +84,26 @@ class Slopes:
             found = torch.autograd.grad(loss * self._scale, list(self._parameters.values()), allow_unused=True)
         pairs = zip(self._parameters, found, strict=True)
         return {name: None if slope is None else _wide(slope) / self._scale for name, slope in pairs}, labels
+
+
+class Mean:
+    """Of gradients, each of which weighs as much as its labels; of a single one it is that."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.gradients: dict[str, Tensor | None] = dict.fromkeys(names)
+        self.labels = 0.0
+
+    def add(self, gradients: Gradients, labels: float) -> None:
+        """One more, which has no other owner."""
+        if labels == 0:
+            return
+        self.labels += labels
+        for parameter, gradient in gradients.items():
+            known = self.gradients[parameter]
+            if known is None or gradient is None:
+                self.gradients[parameter] = gradient
+            else:
+                known.lerp_(gradient, labels / self.labels)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from worker.recovery.order import seed_of
 from worker.recovery.portion import Portion
 from worker.recovery.running import gradient_errors, run
 from worker.recovery.state import TrainState, moments_of, restore_moments, restore_tensors
+from worker.recovery.statistics import Statistics
 from worker.recovery.teacher import Answer
 
 CUDA_CHECK_STEPS = 50
@@ -54,7 +55,7 @@ class Stepper:
         self._cast = autocast_dtype(course.spec.precision, course.device, parameters.values(), course.note)
         scaled = torch.float16 in {self._cast, *(parameter.dtype for parameter in parameters.values())}
         self._portion = Portion(min(course.portion, len(course.train)), _said_of_halving, course.note)
-        self._statistics = _Statistics(program.module)
+        self._statistics = Statistics(program.module)
         self._scaler = GradScaler(course.device.type, enabled=scaled)
         self._loss_sum = torch.zeros((), device=course.device)
         self._loss: torch.Tensor = self._loss_sum
@@ -150,6 +151,7 @@ class Stepper:
         objective, device = self._course.objective, self._course.device
         with self._autocast():
             teacher, result = self._course.teacher, run(self._program, inputs, device)
+            self._statistics.require_numbers(len(target))
             given = Answer(result) if teacher is None else teacher.read(result)
             dense = None if teacher is None else teacher.answer(inputs)
             if objective.taught:
@@ -195,22 +197,6 @@ class Stepper:
         norm = clip_grad_norm_(self.masters.weights.values(), self._course.spec.clip_norm)
         if not self._scaler.is_enabled():  # the scaler has seen what overflowed, and leaves out the step
             self._norm_sum += norm
-
-
-class _Statistics:
-    """The buffers that a forward pass may change, as they were before the step: a pass that fails leaves traces."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._live = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-        self._kept = [torch.empty_like(buffer) for buffer in self._live]
-
-    def keep(self) -> None:
-        if self._live:
-            torch._foreach_copy_(self._kept, self._live)
-
-    def put_back(self) -> None:
-        if self._live:
-            torch._foreach_copy_(self._live, self._kept)
 
 
 def _said_of_halving(before: int, after: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,24 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from secateur.errors import OutOfMemory
 from secateur.report import Report
 from secateur.spec.importance import Taylor, Wanda
 from tests.worker.jobs import checkpoints, digests, order, run
 from tests.worker.networks import CASES, CLASSES, Case, images, labels
+from worker import pipeline
 from worker.bench import Bench, lay_out
-from worker.methods import removal
+from worker.methods import gathering, removal
 from worker.methods.anatomy import Anatomy
 from worker.methods.gathering import Gathering
+from worker.order import AnyMessage, Checkpointed
 from worker.program.inspection import inspect
 from worker.program.program import Program
 from worker.program.reader import read
 from worker.pruning.cut import Cut
 from worker.pruning.units.units import find_units
+from worker.recovery import running, slopes
+from worker.recovery.calibration import Calibration
 from worker.recovery.order import permutation
 
 EXAMPLES = 18  # of 24, a quarter of which are set aside
@@ -117,6 +123,58 @@ def test_what_is_seen_of_the_upload_is_gathered_once(
     assert run(anew).report.metric == first.metric
     assert len(calls) == passes + 4
     assert digests(anew) == digests(once)
+
+
+@pytest.mark.parametrize(
+    ("importance", "prune"),
+    [({"kind": "taylor", "batches": 3}, {}), ({"kind": "wanda", "batches": 3}, {}), ({"kind": "snip"}, UNITS)],
+    ids=["taylor", "wanda", "units"],
+)
+def test_a_pause_comes_between_two_batches_and_the_job_ends_the_same(
+    importance: dict[str, Any], prune: dict[str, Any], chain: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = spec(importance, **prune)
+    whole = order(tmp_path, chain, spec=wanted)
+    run(whole)
+    drawn, asked, said = Calibration.drawn, list[int](), list[AnyMessage]()
+
+    def second_round(calibration: Calibration, number: int) -> Iterator[Any]:
+        for batch in drawn(calibration, number):
+            asked.extend([number] if number == 2 else [])
+            yield batch
+
+    monkeypatch.setattr(Calibration, "drawn", second_round)
+    paused = order(tmp_path, chain, spec=wanted)
+
+    assert pipeline.run(paused, said.append, lambda: bool(asked)) is None
+
+    assert asked == [2], "more batches were read"
+    monkeypatch.undo()
+    saved = [message for message in said if isinstance(message, Checkpointed)][-1]
+    changes = {"checkpoint": str(Path(paused.folder) / saved.name), "checkpoint_sha256": saved.sha256, "attempt": 2}
+    resumed = order(tmp_path, chain, spec=wanted, **changes)
+    run(resumed)
+    assert digests(resumed) == digests(whole)
+
+
+@pytest.mark.parametrize("kind", ["taylor", "wanda"])
+def test_a_job_gathers_with_less_when_the_memory_is_not_enough(
+    kind: str, chain: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, known = one_shot({"kind": kind}, chain, tmp_path)
+
+    def little(program: Any, inputs: Any, device: torch.device) -> Any:
+        if len(inputs[0]) > 5:
+            raise OutOfMemory
+        return running.run(program, inputs, device)
+
+    for module in (gathering, slopes):
+        monkeypatch.setattr(module, "run", little)
+    report, state = one_shot({"kind": kind}, chain, tmp_path)
+    assert all(torch.equal(state[name] == 0, tensor == 0) for name, tensor in known.items())
+    told = [note for note in report.notes if "gather the importance" in note]
+    assert ["on 18 examples" in told[0], "at most 5" in told[1], len(told)] == [True, True, 2]
+    assert report.calibration == expected.calibration
 
 
 def one_shot(importance: dict[str, Any], case: Case, folder: Path, **prune: Any) -> tuple[Report, dict[str, Tensor]]:

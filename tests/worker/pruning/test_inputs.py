@@ -161,3 +161,25 @@ def test_the_program_computes_what_it_did_and_keeps_no_gradient(program_of: Read
     assert torch.equal(inputs(x), program(x))
     assert all(torch.equal(tensor, before[name]) for name, tensor in program.module.state_dict().items())
     assert all(parameter.grad is None for _, parameter in program.named_parameters())
+
+
+def test_a_pass_that_fails_counts_for_nothing(program_of: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Both(nn.Linear(5, 3), 5)
+    x = torch.randn(7, 5)
+    program = program_of(module, x)
+    names = ["first.weight", "layer.weight"]
+    disturbed, undisturbed = Inputs(program, names), Inputs(program, names)
+    for inputs in (disturbed, undisturbed):
+        inputs(x[:3])
+    monkeypatch.setattr(disturbed, "output", _fail)
+    with pytest.raises(MemoryError):
+        disturbed(x)
+    monkeypatch.undo()
+    for inputs in (disturbed, undisturbed):
+        inputs(x[3:])
+    for name in names:
+        assert torch.equal(disturbed.norms()[name], undisturbed.norms()[name])
+
+
+def _fail(*_: Any) -> None:
+    raise MemoryError

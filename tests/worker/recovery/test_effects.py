@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secateur.errors import Diverged, JobFailed
+from secateur.errors import Diverged, JobFailed, OutOfMemory
 from secateur.inspection import TensorInfo
 from secateur.spec.task import IGNORED_LABEL, Classification
 from worker.pruning.evidence import SUMS
@@ -20,6 +20,7 @@ from worker.recovery.data import Dataset
 from worker.recovery.effects import Effects, effects, moved
 from worker.recovery.objective import objective_for
 from worker.recovery.order import permutation, seed_of
+from worker.recovery.portion import Portion
 
 CPU = torch.device("cpu")
 SEED, ROUND = 3, 2
@@ -33,8 +34,15 @@ def made(make_dataset: Callable[..., Dataset]) -> Make:
     """Some examples with 3 classes, and their calibration."""
     torch.manual_seed(0)
 
-    def make(examples: int = 30, batch_size: int = 8, wanted: int = 3, dtype: torch.dtype = torch.float32) -> Made:
-        x, y = torch.randn(examples, 5).to(dtype), torch.randint(0, 3, (examples,))
+    def make(
+        examples: int = 30,
+        batch_size: int = 8,
+        wanted: int = 3,
+        dtype: torch.dtype = torch.float32,
+        targets: Tensor | None = None,
+    ) -> Made:
+        x = torch.randn(examples, 5).to(dtype)
+        y = torch.randint(0, 3, (examples,)) if targets is None else targets
         objective = objective_for(Classification(), [TensorInfo(name="0", dtype="float32", shape=("batch", 3))])
         data = make_dataset(x, y, dtype).all()
         return Calibration(data, objective, batch_size, wanted, SEED, CPU), x, y
@@ -239,3 +247,64 @@ def test_a_program_that_overwrites_what_gradients_need_is_an_error(made: Make, p
 
     with pytest.raises(JobFailed, match="inplace operation"):
         list(effects(program_of(Overwriting()), made()[0], ["fc.weight"], ROUND))
+
+
+class Cramped(nn.Module):
+    """Has memory for so many examples at once; what it multiplies by has become less when it fails."""
+
+    def __init__(self, room: int, where: str = "forward") -> None:
+        super().__init__()
+        self.room, self.where = room, where
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.scale.mul_(0.9)
+        if len(x) > self.room and self.where == "forward":
+            self.fail()
+        if len(x) > self.room and x.requires_grad:
+            x.register_hook(self.fail)
+        return x * self.scale.clone()
+
+    def fail(self, *_: Tensor) -> None:
+        raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB.")
+
+
+def cramped(room: int, where: str = "forward") -> nn.Sequential:
+    layers = list(network())
+    return nn.Sequential(*layers[:3], Cramped(room, where), layers[4]).eval()
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_batch_in_parts_has_the_effects_of_the_whole(made: Make, program_of: Any, where: str) -> None:
+    """Also where labels that do not count are spread unevenly over its parts."""
+    notes: list[str] = []
+    calibration, _, y = made()
+    y[permutation(30, SEED, ROUND)[:3].tolist()] = IGNORED_LABEL
+    calibration = replace(made(targets=y)[0], note=notes.append)
+    whole = looked(program_of(cramped(8)), calibration, "still")
+    assert not notes
+    parts = looked(program_of(cramped(3, where)), calibration, "still")
+    for one, other in zip(whole, parts, strict=True):
+        assert one.labels == other.labels
+        for name in NAMES:
+            torch.testing.assert_close(one.of[name], other.of[name], rtol=1e-4, atol=1e-7)
+    assert ["on 8 examples" in notes[0], "at most 2" in notes[1], len(notes)] == [True, True, 2]
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_pass_without_enough_memory_leaves_no_trace(
+    made: Make, program_of: Any, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a network that fails with eight examples gives is what one gives that is only asked for four."""
+    calibration, _, _ = made()
+    found = looked(program_of(cramped(4, where)), calibration, "moved")
+    monkeypatch.setattr(Calibration, "portion", lambda _: Portion(4, str.format))
+    expected = looked(program_of(cramped(8)), calibration, "moved")
+    for one, other in zip(found, expected, strict=True):
+        assert all(torch.equal(one.of[name], other.of[name]) for name in NAMES)
+
+
+def test_where_a_single_example_is_too_much_nothing_is_gathered(made: Make, program_of: Any) -> None:
+    with pytest.raises(OutOfMemory):
+        looked(program_of(cramped(0)), made()[0], "still")

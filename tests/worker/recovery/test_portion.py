@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -14,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from secateur.errors import OutOfMemory
+from secateur.errors import JobFailed, OutOfMemory
 from secateur.inspection import TensorInfo
 from secateur.spec.recover import FineTune
 from secateur.spec.task import Classification
+from worker.program.reader import read
 from worker.recovery.course import Course
 from worker.recovery.data import Dataset, Subset
 from worker.recovery.evaluate import evaluate
@@ -88,6 +90,38 @@ def test_parts_are_few_and_equal_and_hold_everything(length: int, size: int) -> 
     assert max(sizes) <= size
     assert max(sizes) - min(sizes) <= 1
     assert len(parts) == -(-length // size)
+    assert length == 1 or size < 3 or min(sizes) > 1, "batch norm can do nothing with a single example"
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 64])
+def test_two_are_tried_before_one(size: int) -> None:
+    tried: list[int] = []
+    portion = Portion(size, "from {} to {}".format)
+
+    def work() -> None:
+        tried.append(portion.size)
+        if portion.size > 1:
+            raise OutOfMemory
+
+    portion.fitting(work)
+    assert tried[-2:] == [2, 1]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_batch_norm_that_gets_a_single_example_is_told(
+    size: int, course: Callable[..., Course], guarding: Any, tmp_path: Path
+) -> None:
+    """Of a channel it has one value then, which varies by nothing that could be computed."""
+    module = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    torch.export.save(torch.export.export(module, (torch.randn(4, 5),), dynamic_shapes=dynamic), tmp_path / "net.pt2")
+    recipe = course(at_once=size, batch_size=5)  # in parts of 2, 2 and 1, or of 3 and 2
+    if size == 3:
+        fine_tune(read(tmp_path / "net.pt2"), recipe, guarding({}), 0, 1)
+        return
+    with pytest.raises(JobFailed, match="single example") as failed:
+        fine_tune(read(tmp_path / "net.pt2"), recipe, guarding({}), 0, 1)
+    assert "batch_size" in str(failed.value.remedy)
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
@@ -184,3 +218,20 @@ def test_what_did_not_fit_is_let_go_before_the_next_try(
         gc.enable()
     assert len(alive) > 4
     assert not any(alive[:4])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_no_memory_for_the_optimizer_ends_the_job_and_says_so(
+    course: Callable[..., Course], program_of: Any, guarding: Any, optimizer: str
+) -> None:
+    """Its moments are there from the first update on; half of an update cannot be done again."""
+
+    def guard(weights: Any, taken: Any) -> Any:
+        if taken is not None:
+            taken.register_step_pre_hook(fail)
+        return guarding({})(weights, taken)
+
+    notes: list[str] = []
+    with pytest.raises(OutOfMemory, match="memory"):
+        fine_tune(program_of(network()), course(notes, optimizer={"kind": optimizer}), guard, 0, 1)
+    assert not notes
