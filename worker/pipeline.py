@@ -252,6 +252,8 @@ class Pipeline:
                 replace(self._bench, spec=spec.model_copy(update={"prune": prune}), unit_times=ledger.unit_times),
                 self._narration.note,
             )
+            if ledger.sensitivity is not None:
+                method.spread(ledger.sensitivity)
             self._take_at_once(method)
 
     @property

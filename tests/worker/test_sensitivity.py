@@ -20,6 +20,7 @@ from worker.order import Advanced, AnyMessage, JobOrder, Probed, Staged
 AMOUNTS = (0.25, 0.5, 0.75)
 MEASURE = {"kind": "sensitivity", "amounts": AMOUNTS}
 TUNED = {"kind": "fine_tune", "learning_rate": 0.01, "batch_size": 8, "epochs_per_round": 1, "epochs": 1}
+NO_TRAINING = {"kind": "none"}
 GRANULARITIES = [{"granularity": "weight"}, {"granularity": "unit"}]
 
 
@@ -185,6 +186,13 @@ def test_groups_lose_what_their_curves_say(tmp_path: Path) -> None:
         assert (after[hurts], after[free]) == (8, 2)
 
 
+def test_what_a_search_found_is_taken_at_once_by_the_same_spread(case: Case, tmp_path: Path) -> None:
+    prune = {"scope": "sensitivity", "target": {"kind": "max_accuracy_drop", "amount": 0.7}}
+    spec = {"prune": prune, "recover": NO_TRAINING, "finalize": {"latency": None}}
+    report = run(order(tmp_path, case, spec=spec)).report
+    assert report.metric.one_shot == report.metric.recovered
+
+
 def test_a_lottery_ticket_measures_the_network_that_it_trained(case: Case, tmp_path: Path) -> None:
     recover = {"kind": "lottery_ticket", "learning_rate": 0.05, "batch_size": 8, "epochs": 2, "controls": "none"}
     torch.manual_seed(1)
@@ -200,9 +208,6 @@ def test_a_lottery_ticket_measures_the_network_that_it_trained(case: Case, tmp_p
     resumed = wanted.model_copy(update={"checkpoint": str(path), "checkpoint_sha256": sha256, "attempt": 2})
     run(resumed)
     assert digests(resumed) == expected
-
-
-NO_TRAINING = {"kind": "none"}
 
 
 @pytest.mark.parametrize(
