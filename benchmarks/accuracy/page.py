@@ -45,15 +45,15 @@ def choice(rows: Sequence[Row], made_on: str) -> str:
     text = [
         "# How the recipes of the accuracy table were chosen",
         "",
-        f"Written by `python -m benchmarks.accuracy --choose`: seeds {_listed(recipes.CHOICE_SEEDS)}. Of the others "
-        "every rate is listed; what ours is compared with is the best of them at the rates that "
-        "`benchmarks/accuracy/recipes.py` gives them.",
+        f"Written by `python -m benchmarks.accuracy --choose`: seeds {_listed(recipes.CHOICE_SEEDS)}; candidates of "
+        "ours that were far behind with the first seed have only that. Of the others every rate is listed; what ours "
+        "is compared with is the best of them at the rates that `benchmarks/accuracy/recipes.py` gives them.",
         "",
         *_body(rows, matches(rows), made_on),
         "",
         "## Over all points",
         "",
-        *lines(["network", "pruned", "by", "recipe", "recovered"], _over_points(rows)),
+        *lines(["network", "pruned", "by", "recipe", "seeds", "recovered"], _over_points(rows)),
     ]
     return "\n".join(text) + "\n"
 
@@ -106,10 +106,10 @@ def _cells(row: Row, all_matches: Sequence[Match]) -> list[str]:
 
 def _over_points(rows: Sequence[Row]) -> list[list[str]]:
     """What each recipe reaches in the mean over its points; those without an outcome are left out."""
-    means: dict[tuple[str, str, str, str], list[float]] = {}
+    means: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
         if row.done:
-            key = (row.network, row.point.kind, row.method, row.variant)
+            key = (row.network, row.point.kind, row.method, row.variant, str(len(row.done)))
             means.setdefault(key, []).append(row.mean(lambda it: it.accuracy))
     return [[*key, f"{statistics.mean(found):.2%}"] for key, found in means.items()]
 

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Literal
 
 from benchmarks.accuracy import recipes
-from benchmarks.accuracy.candidates import CANDIDATES
+from benchmarks.accuracy.candidates import CANDIDATES, FINALISTS
 from benchmarks.accuracy.cell import OURS, Cell
 from benchmarks.accuracy.point import POINTS, Point
 from benchmarks.accuracy.recipe import Recipe
@@ -23,8 +23,13 @@ def final() -> list[Cell]:
 
 
 def choosing() -> list[Cell]:
-    """Every candidate, and the others with every rate that they can choose, on the choice images."""
-    return list(_cells(recipes.CHOICE_SEEDS, "choice", _possible))
+    """On the choice images: the others with every rate that they can choose, and every candidate.
+
+    A candidate that was far behind with the first seed is not among the FINALISTS, and has no more.
+    """
+    cells = _cells(recipes.CHOICE_SEEDS, "choice", _possible)
+    first = recipes.CHOICE_SEEDS[0]
+    return [cell for cell in cells if cell.seed == first or cell.method != OURS or cell.variant in FINALISTS]
 
 
 def frozen(network: str, point: Point) -> dict[str, str]:

@@ -14,7 +14,7 @@ from secateur.sensitivity import Curve
 from tests.secateur.spec.refusals import problems
 from tests.worker.jobs import checkpoints, digests, order, run
 from tests.worker.networks import CLASSES, Case, images, labels
-from worker import pipeline
+from worker import sensitivity
 from worker.order import Advanced, AnyMessage, JobOrder, Probed, Staged
 
 AMOUNTS = (0.25, 0.5, 0.75)
@@ -115,7 +115,7 @@ def test_what_was_measured_once_is_not_measured_again(
     def measured(*given: Any) -> None:
         raise AssertionError("it is known already")
 
-    monkeypatch.setattr(pipeline, "curves", measured)
+    monkeypatch.setattr(sensitivity, "_measured", measured)
     again = run(measuring(tmp_path, case, prune, sensitivity=probed)).report
     assert again.sensitivity == report.sensitivity
 
