@@ -73,12 +73,12 @@ def test_a_search_stays_within_its_budget(deployment: Deployment, files: Files, 
     assert report.sparsity.overall > 0.5
 
 
-@pytest.mark.parametrize("prune", [{"granularity": "weight"}, {"granularity": "neuron"}], ids=["weights", "units"])
+@pytest.mark.parametrize("prune", [{"granularity": "weight"}, {"granularity": "unit"}], ids=["weights", "units"])
 def test_what_layers_matter_is_measured_once_for_all_jobs(
     prune: dict[str, Any], deployment: Deployment, files: Files, tmp_path: Path
 ) -> None:
     measured = done(deployment, files, {**prune, "target": {"kind": "sensitivity"}}, {"kind": "none"}, tmp_path / "a")
-    kind = "parameters" if prune["granularity"] == "neuron" else "sparsity"
+    kind = "parameters" if prune["granularity"] == "unit" else "sparsity"
     target = {"kind": kind, "amount": 0.3}
 
     report = done(
