@@ -15,6 +15,8 @@ SMOOTHED = SOFT | {"label_smoothing": 0.1}
 STEADY: dict[str, Any] = {"warmup_steps": 8, "clip_norm": 1.0}
 """What makes a high rate bearable."""
 
+FULL = SMOOTHED | STEADY
+
 
 def _by(importance: str) -> dict[str, Any]:
     return {"importance": {"kind": importance}}
@@ -35,8 +37,9 @@ WEIGHTS = {
     "taylor, soft, steady, twice the rate": Recipe(2.0, 5, 2, "cubic", _by("taylor"), SOFT | STEADY),
     "taylor, soft, steady, four times the rate": Recipe(4.0, 5, 2, "cubic", _by("taylor"), SOFT | STEADY),
     "taylor, soft and smoothed, four times the rate": Recipe(4.0, 5, 2, "cubic", _by("taylor"), SMOOTHED),
-    "taylor, soft and smoothed, steady, four times the rate": Recipe(
-        4.0, 5, 2, "cubic", _by("taylor"), SMOOTHED | STEADY
+    "taylor, soft and smoothed, steady, four times the rate": Recipe(4.0, 5, 2, "cubic", _by("taylor"), FULL),
+    "taylor, soft and smoothed, steady, four times the rate, longer rounds": Recipe(
+        4.0, 5, 3, "cubic", _by("taylor"), FULL
     ),
 }
 UNITS = {
@@ -50,7 +53,8 @@ UNITS = {
     "l2, soft, four times the rate": Recipe(4.0, 5, 2, "linear", {}, SOFT),
     "l2, soft, steady, twice the rate": Recipe(2.0, 5, 2, "linear", {}, SOFT | STEADY),
     "l2, soft, steady, four times the rate": Recipe(4.0, 5, 2, "linear", {}, SOFT | STEADY),
-    "l2, soft and smoothed, steady, four times the rate": Recipe(4.0, 5, 2, "linear", {}, SMOOTHED | STEADY),
+    "l2, soft and smoothed, steady, four times the rate": Recipe(4.0, 5, 2, "linear", {}, FULL),
+    "l2, soft and smoothed, steady, four times the rate, longer rounds": Recipe(4.0, 5, 3, "linear", {}, FULL),
 }
 CANDIDATES: dict[Kind, dict[str, Recipe]] = {"sparsity": WEIGHTS, "macs": UNITS}
 """The rate is that of the dense training, unless its name says another; the others choose among `recipes.RATES`."""
@@ -59,9 +63,10 @@ FINALISTS = frozenset(
     (
         "taylor, soft, steady, four times the rate",
         "taylor, soft and smoothed, steady, four times the rate",
-        "l2, soft, steady, twice the rate",
+        "taylor, soft and smoothed, steady, four times the rate, longer rounds",
         "l2, soft, steady, four times the rate",
         "l2, soft and smoothed, steady, four times the rate",
+        "l2, soft and smoothed, steady, four times the rate, longer rounds",
     )
 )
 """What was left after the first seed."""

@@ -194,7 +194,7 @@ class Removal:
         graft(self.program, self._cut, trained)
         copy_numbers(trained, self._anatomy.whole)
         self._proof = self._proved(trained, self._cut, self.program)
-        if self._gone and self._proof.effect <= self._proof.tolerance:
+        if self._proof.effect <= self._proof.tolerance and not self._bench.spec.prune.measures:
             self._note("What was removed has no effect on the outputs: that the proof holds says little.")
 
     def findings(self) -> dict[str, Any]:
