@@ -47,7 +47,7 @@ def _cells(
 
 
 def _frozen(network: str, point: Point) -> Iterator[Named]:
-    name = recipes.OURS[network, point.kind]
+    name = recipes.OURS[point.kind]
     yield OURS, name, CANDIDATES[point.kind][name]
     for method, recipe in recipes.PEERS[point.kind].items():
         yield method, *_at(recipe, recipes.PEER_RATES[network][method])
