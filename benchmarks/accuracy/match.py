@@ -48,8 +48,9 @@ class Match:
 
 
 def matches(rows: Sequence[Row]) -> list[Match]:
-    """One for each row of ours, in their order."""
-    return [_match(row, rows) for row in rows if row.method == OURS]
+    """One for each row of ours that has all seeds, in their order."""
+    most = max((len(row.cells) for row in rows), default=0)
+    return [_match(row, rows) for row in rows if row.method == OURS and len(row.cells) == most]
 
 
 def _match(ours: Row, rows: Sequence[Row]) -> Match:

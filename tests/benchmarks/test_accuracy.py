@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
 from scipy import stats
 
 from benchmarks.accuracy import page, plan, recipes
-from benchmarks.accuracy.candidates import CANDIDATES
+from benchmarks.accuracy.candidates import CANDIDATES, FINALISTS
 from benchmarks.accuracy.cell import OURS as OUR_METHOD
 from benchmarks.accuracy.cell import Cell, Outcome
 from benchmarks.accuracy.comparison import Paired, best, holds
@@ -75,15 +76,15 @@ def test_every_candidate_is_something_that_a_job_can_be_told(point: Point) -> No
 
 
 def test_ours_has_no_learning_rate_that_the_others_could_not_choose() -> None:
-    tried = {candidate.rate for candidates in CANDIDATES.values() for candidate in candidates.values()}
-    assert tried <= set(recipes.RATES)
+    taken = {CANDIDATES[kind][name].rate for kind, name in recipes.OURS.items()}
+    assert taken <= set(recipes.RATES)
     assert all(rate in recipes.RATES for rates in recipes.PEER_RATES.values() for rate in rates.values())
 
 
 def test_what_is_frozen_is_one_of_the_candidates() -> None:
-    kinds = {point.kind for point in POINTS}
-    assert recipes.OURS.keys() == {(network, kind) for network in recipes.NETWORKS for kind in kinds}
-    assert all(name in CANDIDATES[kind] for (_, kind), name in recipes.OURS.items())
+    assert recipes.OURS.keys() == {point.kind for point in POINTS}
+    assert all(name in CANDIDATES[kind] for kind, name in recipes.OURS.items())
+    assert frozenset(recipes.OURS.values()) <= FINALISTS <= frozenset().union(*CANDIDATES.values())
 
 
 def final(accuracy: dict[str, float], failing: str = "") -> list[Row]:
@@ -125,4 +126,14 @@ def test_a_cell_that_failed_is_said_and_leaves_nothing_to_compare(failing: str) 
 
 def test_what_was_tried_is_summed_up_over_the_points_of_a_recipe() -> None:
     text = page.choice(final({OUR_METHOD: 0.8, "torch one-shot": 0.7}), "Machine: one.")
-    assert f"| cnn | sparsity | {OUR_METHOD} | {recipes.OURS['cnn', 'sparsity']} | 81.00% |" in text
+    assert f"| cnn | sparsity | {OUR_METHOD} | {recipes.OURS['sparsity']} | 5 | 81.00% |" in text
+
+
+def test_a_candidate_that_has_not_all_seeds_is_listed_and_not_compared() -> None:
+    found = final({OUR_METHOD: 0.8})
+    short = replace(
+        found[0], method=OUR_METHOD, variant="dropped", cells=found[0].cells[:1], outcomes=found[0].outcomes[:1]
+    )
+    assert matches([*found, short]) == matches(found)
+    text = page.choice([*found, short], "Machine: one.")
+    assert f"| cnn | sparsity | {OUR_METHOD} | dropped | 1 |" in text
