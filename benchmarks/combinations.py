@@ -46,6 +46,8 @@ def whole(fields: Mapping[str, Iterable[str]]) -> list[dict[str, str]]:
 
 def refused(choice: pairs.Choice) -> str | None:
     """Why the spec does not take these values together; None where it does."""
+    if pairs.trains_nothing(choice):
+        return "the target sensitivity takes nothing and trains nothing"
     try:
         pairs.PRUNE.validate_python(pairs.pruning(choice))
     except ValidationError as error:

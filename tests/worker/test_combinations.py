@@ -144,7 +144,12 @@ def allowed(choice: Choice) -> bool:
     """Whether the spec takes these values together; of what is learned only that without labels no slope is there."""
     if choice["learned"] == "outputs" and choice["importance"] in ("taylor", "snip", "movement"):
         return False
-    return taken(*(choice[field] for field in PRUNED))
+    return not trains_nothing(choice) and taken(*(choice[field] for field in PRUNED))
+
+
+def trains_nothing(choice: Choice) -> bool:
+    """Whether training is asked for where nothing is taken, which the spec refuses."""
+    return choice["target"] == "sensitivity" and choice["recover"] != "none"
 
 
 PRUNED = ("granularity", "importance", "scope", "target", "schedule")
@@ -181,7 +186,7 @@ def pruning(choice: Choice) -> dict[str, Any]:
 
 def spec(choice: Choice) -> dict[str, Any]:
     """The fields of a job."""
-    learned, recover = choice["learned"], RECOVER["none" if choice["target"] == "sensitivity" else choice["recover"]]
+    learned, recover = choice["learned"], RECOVER[choice["recover"]]
     if learned != "labels" and recover["kind"] != "none":
         recover = recover | {"distill": {"features": FEATURES if learned == "labels_and_features" else []}}
     if learned != "labels" and recover["kind"] == "lottery_ticket":
