@@ -10,7 +10,7 @@ from tests.secateur.removal.chain import Chain
 def test_json_there_and_back() -> None:
     inspection = ModelInspection.model_validate(examples.MODEL["inspection"])
     chain = Chain([[3, 2], [4]], occupied=[[0, 1]])
-    whole = inspection.model_copy(update={"units": chain.units})
+    whole = inspection.model_copy(update={"units": chain.record()})
     assert ModelInspection.model_validate_json(whole.model_dump_json()) == whole
 
 

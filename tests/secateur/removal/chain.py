@@ -32,7 +32,7 @@ class Chain:
         self.parts, self.occupied, self.outputs = parts, occupied, outputs
         self.scores = scores or [[float(i) for i in range(sum(sizes))] for sizes in parts]
         self.us_per_mac = us_per_mac or [1.0] * len(parts)
-        self.units = TimedUnits.of(self._record(), self._times())
+        self.units = TimedUnits.of(self.record(), self._times())
 
     def _times(self) -> UnitTimes:
         """As if one unit of each group had been left out, and had taken so many microseconds with each product.
@@ -55,7 +55,7 @@ class Chain:
         """Multiply-accumulates of each matrix once these units are gone."""
         return [at * above * below for at, (below, above) in enumerate(pairwise(self.rows(gone)), 1)]
 
-    def _record(self) -> ModelUnits:
+    def record(self) -> ModelUnits:
         numbers = [Part(group=at, size=size) for at, sizes in enumerate(self.parts) for size in sizes]
         axes = [Axis(fixed=2)]
         for at in range(len(self.parts)):
