@@ -46,7 +46,7 @@ def choice(rows: Sequence[Row], made_on: str) -> str:
         "# How the recipes of the accuracy table were chosen",
         "",
         f"Written by `python -m benchmarks.accuracy --choose`: seeds {_listed(recipes.CHOICE_SEEDS)}; candidates of "
-        "ours that were far behind with the first seed have only that. Of the others every rate is listed; what ours "
+        "ours that were dropped after the first seed have only that. Of the others every rate is listed; what ours "
         "is compared with is the best of them at the rates that `benchmarks/accuracy/recipes.py` gives them.",
         "",
         *_body(rows, matches(rows), made_on),

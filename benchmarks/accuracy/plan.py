@@ -25,7 +25,7 @@ def final() -> list[Cell]:
 def choosing() -> list[Cell]:
     """On the choice images: the others with every rate that they can choose, and every candidate.
 
-    A candidate that was far behind with the first seed is not among the FINALISTS, and has no more.
+    A candidate that was dropped after the first seed is not among the FINALISTS, and has no more.
     """
     cells = _cells(recipes.CHOICE_SEEDS, "choice", _possible)
     first = recipes.CHOICE_SEEDS[0]

@@ -48,7 +48,7 @@ def draw(report: Report, path: Path) -> None:
 def _draw(axes: Axes, report: Report) -> None:
     if report.provenance.spec.prune.measures and report.sensitivity is not None:
         _curves(axes, report.sensitivity)
-        _frame(axes, report.metric.name, "validation", "of one layer gone, all others whole")
+        _frame(axes, report.metric.name, "validation", "share of one layer that is gone, all others whole")
         return
     compared = [each for each in report.rounds if each.ticket is not None]
     if compared:
