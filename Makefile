@@ -69,7 +69,7 @@ bench-lottery: $(INSTALLED) ## lottery tickets of LeNet-300-100 beside their con
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'
 	$(BIN)/python -m benchmarks.lottery
 
-bench-budget: $(INSTALLED) ## the smallest network that loses at most a point, for five seeds; 5 minutes
+bench-budget: $(INSTALLED) ## the smallest network that loses at most a point, for five seeds; 10 minutes
 	$(BIN)/python -m benchmarks.budget
 
 bench-sensitivity: $(INSTALLED) ## an amount spread by what each layer matters, beside the other scopes; 5 minutes
