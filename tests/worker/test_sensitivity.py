@@ -140,7 +140,8 @@ def test_a_job_resumed_from_any_checkpoint_writes_the_same_bytes(
     undisturbed = spread(tmp_path, case, prune, checkpoint_every_s=0.0)
     kept = checkpoints(undisturbed, tmp_path)
     expected = digests(undisturbed)
-    for path, sha256 in kept[:4] + kept[4 :: max(1, len(kept) // 4)]:
+    assert len(kept) > 4
+    for path, sha256 in kept[:2] + kept[2 :: len(kept) // 2]:
         resumed = spread(tmp_path, case, prune, checkpoint=str(path), checkpoint_sha256=sha256, attempt=2)
         run(resumed)
         assert digests(resumed) == expected
