@@ -192,6 +192,17 @@ def test_where_nothing_smaller_is_good_enough_the_dense_network_comes_back(tmp_p
     assert any("what is handed over is the dense one" in note for note in report.notes)
 
 
+def test_a_search_that_takes_no_unit_says_nothing_of_what_was_removed(tmp_path: Path) -> None:
+    """Every neuron carries a part of the sum."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(6, 4), nn.Softplus(), nn.Linear(4, 1)), torch.randn(EXAMPLES, 6)
+    nn.init.uniform_(net[2].weight, 3, 4)
+    summed = Case(net.eval(), (x[:2],), {"input": x, "target": net(x).detach()}, task={"kind": "regression"})
+    report = run(search(tmp_path, summed, recover={"kind": "none"}, prune={"granularity": "neuron"})).report
+    assert report.size.parameters == report.size.dense_parameters
+    assert not any("no effect" in note for note in report.notes)
+
+
 def test_what_was_found_trains_on_and_the_metric_before_is_that_of_its_pruning(case: Case, tmp_path: Path) -> None:
     """The amount after it was too much, and what that was like is not told as the network's."""
     wanted = search(tmp_path, case, of_data={"test": None}, prune={"schedule": {"kind": "iterative", "rounds": 2}})

@@ -194,7 +194,8 @@ class Removal:
         graft(self.program, self._cut, trained)
         copy_numbers(trained, self._anatomy.whole)
         self._proof = self._proved(trained, self._cut, self.program)
-        if self._proof.effect <= self._proof.tolerance and not self._bench.spec.prune.measures:
+        found_nothing = not self._gone and (self._searches or self._bench.spec.prune.measures)
+        if self._proof.effect <= self._proof.tolerance and not found_nothing:
             self._note("What was removed has no effect on the outputs: that the proof holds says little.")
 
     def findings(self) -> dict[str, Any]:
