@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from secateur.spec import JobSpec
-from secateur.spec.rewinding import LotteryTicket
 
 OF_PRUNE = ("granularity", "importance", "layers")
 PACKAGES = ("secateur", "torch")
@@ -22,7 +21,7 @@ def of_sensitivity(
     Test data, target and recovery are not in it, but for the size of batches, on which an importance may rest.
     """
     recover = spec.recover
-    if not spec.prune.needs_sensitivity or (isinstance(recover, LotteryTicket) and recover.trains_dense):
+    if not spec.prune.needs_sensitivity or spec.trains_dense:
         return None
     data = spec.data.model_dump(mode="json", exclude={"test"})
     prune = spec.prune.model_dump(mode="json")

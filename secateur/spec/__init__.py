@@ -47,6 +47,11 @@ class JobSpec(Record):
         return part
 
     @property
+    def trains_dense(self) -> bool:
+        """Whether the job trains the dense network itself, which then is not the upload."""
+        return isinstance(self.recover, LotteryTicket) and self.recover.trains_dense
+
+    @property
     def wanted(self) -> tuple[str, ...]:
         """The artifacts that the job hands over: no network where it only measures one."""
         asked = self.finalize.artifacts

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
 from secateur.record import Record
+from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.sensitivity import Sensitivity
 
 
@@ -34,6 +35,20 @@ class Scheduled(Record):
     """A pruning that has a schedule."""
 
     schedule: Schedule = Iterative(rounds=5)
+
+    def taking(self, amount: float) -> Self:
+        """The same, taking this share; each kind of pruning says of what."""
+        raise NotImplementedError
+
+    @property
+    def fixed(self) -> Self:
+        """The same with a target that says how much goes: the most that a search tries, nothing where one measures."""
+        match getattr(self, "target", None):
+            case MaxAccuracyDrop(most=most):
+                return self.taking(most)
+            case Sensitivity():
+                return self.taking(0.0)
+        return self
 
     @property
     def measures(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -100,23 +100,13 @@ class PruneUnits(Scheduled):
     layers: Groups = Groups()
 
     @property
-    def fixed(self) -> PruneUnits:
-        """The same with a target that says how much goes: the most that a search tries, nothing where one measures."""
-        match self.target:
-            case MaxAccuracyDrop(most=most):
-                return self.taking(most)
-            case Sensitivity():
-                return self.taking(0.0)
-        return self
-
-    @property
     def foreseeable(self) -> PruneUnits:
         """The same as `fixed`, with MACs in the place of time, of which nothing is known before the job measures it."""
         if self.counted != "latency":
             return self.fixed
         return self.model_copy(update={"target": MacTarget(amount=self.fixed.target.amount)})
 
-    def taking(self, amount: float) -> PruneUnits:
+    def taking(self, amount: float) -> Self:
         """The same, taking this share of what the target counts."""
         return self.model_copy(update={"target": COUNTED[self.counted](amount=amount)})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -22,6 +22,12 @@ class Sparsity(Record):
     kind: Literal["sparsity"] = "sparsity"
     amount: Amount
 
+
+ALIKE = {
+    "sensitivity": "sensitivity tries the same amounts in every layer, so override has none to change",
+    "n_m": "n_m takes the same number from every block, so override has no amount to change",
+}
+"""Why no layer has an amount of its own, by the kind of the target."""
 
 UNMOVED = {"macs": "fewer MACs", "latency": "less time"}
 """What zeros do not save, by what is to be made small."""
@@ -73,17 +79,7 @@ class PruneWeights(Scheduled):
             )
         return target
 
-    @property
-    def fixed(self) -> PruneWeights:
-        """The same with a target that says how much goes: the most that a search tries, nothing where one measures."""
-        match self.target:
-            case MaxAccuracyDrop(most=most):
-                return self.taking(most)
-            case Sensitivity():
-                return self.taking(0.0)
-        return self
-
-    def taking(self, amount: float) -> PruneWeights:
+    def taking(self, amount: float) -> Self:
         """The same, taking this share."""
         return self.model_copy(update={"target": Sparsity(amount=amount)})
 
@@ -110,22 +106,10 @@ class PruneWeights(Scheduled):
 
     @field_validator("layers")
     @classmethod
-    def _amounts_are_measured(cls, layers: Layers, info: ValidationInfo) -> Layers:
-        if layers.override and isinstance(info.data.get("target"), Sensitivity):
-            raise ValueError(
-                "sensitivity tries the same amounts in every layer, so override has none to change: leave layers out "
-                "with exclude"
-            )
-        return layers
-
-    @field_validator("layers")
-    @classmethod
-    def _blocks_have_no_amounts(cls, layers: Layers, info: ValidationInfo) -> Layers:
-        if layers.override and isinstance(info.data.get("target"), KeepNOfM):
-            raise ValueError(
-                "n_m takes the same number from every block, so override has no amount to change: leave layers out "
-                "with exclude"
-            )
+    def _amounts_to_change(cls, layers: Layers, info: ValidationInfo) -> Layers:
+        why = ALIKE.get(kind_of(info.data.get("target")))
+        if layers.override and why is not None:
+            raise ValueError(f"{why}: leave layers out with exclude")
         return layers
 
     @field_validator("importance", mode="before")

@@ -16,7 +16,7 @@ from secateur.spec import JobSpec
 from tests.secateur.spec.refusals import problems
 from tests.worker.clocks import unsteady
 from tests.worker.jobs import checkpoints, digests, order, run
-from tests.worker.networks import CLASSES, EXAMPLES, Case, images, labels
+from tests.worker.networks import CLASSES, EXAMPLES, Case, fitted, images, labels
 from worker.order import JobOrder
 from worker.plan import Budget, Step, bound
 from worker.recovery.objective import Score
@@ -34,12 +34,7 @@ def case() -> Case:
     net = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, CLASSES)
     )
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(30):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(net(x), labels()).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return Case(net.eval(), (x[:2],), {"input": x, "target": labels()})
+    return Case(fitted(net, x), (x[:2],), {"input": x, "target": labels()})
 
 
 def search(

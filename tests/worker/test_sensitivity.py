@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from secateur.sensitivity import Curve
 from tests.secateur.spec.refusals import problems
 from tests.worker.jobs import checkpoints, digests, order, run
-from tests.worker.networks import CLASSES, Case, images, labels
+from tests.worker.networks import CLASSES, Case, fitted, images, labels
 from worker import sensitivity
 from worker.order import Advanced, AnyMessage, JobOrder, Probed, Staged
 
@@ -33,12 +33,7 @@ def case() -> Case:
     torch.manual_seed(0)
     x = images(1, 6, 6)
     net = plain()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(30):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(net(x), labels()).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return Case(net.eval(), (x[:2],), {"input": x, "target": labels()})
+    return Case(fitted(net, x), (x[:2],), {"input": x, "target": labels()})
 
 
 def measuring(folder: Path, case: Case, prune: dict[str, Any], **changes: Any) -> JobOrder:

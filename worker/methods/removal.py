@@ -29,9 +29,7 @@ from secateur.removal.prices import by_sensitivity
 from secateur.removal.queue import Scores, line_up
 from secateur.report import Macs, PredictedLatency, Proof, UnitCount
 from secateur.sensitivity import Sensitivity
-from secateur.spec import JobSpec
 from secateur.spec.budget import MaxAccuracyDrop
-from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
@@ -262,7 +260,7 @@ class Removal:
 
     def _scores(self, number: int) -> Scores:
         """What a selection of round `number` compares."""
-        as_arrived = number == FIRST and not _trains_before(self._bench.spec)
+        as_arrived = number == FIRST and not self._bench.spec.trains_dense
         scores = self._arrived if as_arrived else self._seen(self._anatomy, self._cut, number)
         if self._found is not None:
             return by_sensitivity(self._anatomy.known, self._prune, scores, self._found, self._gone)
@@ -308,11 +306,6 @@ class Removal:
             )
             for group in groups
         )
-
-
-def _trains_before(spec: JobSpec) -> bool:
-    """Whether the job trains the network before its first round, which then does not see what arrived."""
-    return isinstance(spec.recover, LotteryTicket) and spec.recover.trains_dense
 
 
 def _require_numbers(whole: Program, proof: dict[str, Any]) -> None:

@@ -15,12 +15,13 @@ from torch.nn import functional
 
 from secateur.errors import OutOfMemory
 from secateur.report import Report
+from secateur.spec import JobSpec
 from secateur.spec.importance import Taylor, Wanda
 from tests.worker.jobs import checkpoints, digests, order, run
 from tests.worker.networks import CASES, CLASSES, Case, images, labels
 from worker import pipeline
 from worker.bench import Bench, lay_out
-from worker.methods import gathering, removal
+from worker.methods import gathering
 from worker.methods.anatomy import Anatomy
 from worker.methods.gathering import Gathering
 from worker.order import AnyMessage, Checkpointed
@@ -118,7 +119,7 @@ def test_what_is_seen_of_the_upload_is_gathered_once(
     assert len(calls) == passes
     assert calls[-1] == 2
 
-    monkeypatch.setattr(removal, "_trains_before", lambda spec: True)
+    monkeypatch.setattr(JobSpec, "trains_dense", property(lambda spec: True))
     anew = order(tmp_path, chain, spec=wanted)
     assert run(anew).report.metric == first.metric
     assert len(calls) == passes + 4
