@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from secateur.errors import OutOfMemory
-from secateur.report import BudgetSearch, Latency, Metric, Provenance, Report, finite
+from secateur.latency import Latency
+from secateur.report import BudgetSearch, Metric, Provenance, Report, finite
 from worker.bench import Bench
 from worker.ledger import Ledger
 from worker.methods.method import Method

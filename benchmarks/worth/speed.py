@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from secateur.report import Latency
+from secateur.latency import Latency
 from worker.program.reader import read
 from worker.reports.latency import measure_latency
 

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from secateur.cli.drawing import figure, plain, size, table
 from secateur.cli.structure import report_parts
+from secateur.latency import Latency
 from secateur.n_m import BlockedLayers
-from secateur.report import SHARES, BudgetSearch, Latency, Metric, Report, Round, Size, Sparsity
+from secateur.report import SHARES, BudgetSearch, Metric, Report, Round, Size, Sparsity
 from secateur.sensitivity import Sensitivity
 
 SHARES_SHOWN = 6

@@ -17,8 +17,9 @@ from secateur.cli import app, draft, structure, table
 from secateur.cli.inspect import parts
 from secateur.cli.progress import measurement
 from secateur.inspection import ModelInspection
+from secateur.latency import PredictedLatency
 from secateur.n_m import BlockedLayer, BlockedLayers
-from secateur.report import Macs, PredictedLatency, Proof, Report, Round, UnitCount
+from secateur.report import Macs, Proof, Report, Round, UnitCount
 from secateur.resources import Forecast
 from secateur.units import FrozenNode
 from tests.secateur.conftest import Door

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from secateur.errors import ProofFailed, SurgeryFailed, TargetUnreachable
+from secateur.latency import PredictedLatency
 from secateur.layers import named
 from secateur.removal import (
     TOLERANCE,
@@ -27,7 +28,7 @@ from secateur.removal import (
 from secateur.removal.latency import TimedUnits, UnitTimes, count_latency
 from secateur.removal.prices import by_sensitivity
 from secateur.removal.queue import Scores, line_up
-from secateur.report import Macs, PredictedLatency, Proof, UnitCount
+from secateur.report import Macs, Proof, UnitCount
 from secateur.sensitivity import Sensitivity
 from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.structured import PruneUnits

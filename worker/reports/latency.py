@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from secateur.report import Latency
+from secateur.latency import Latency
 
 WARM_UP = 3
 NANOSECONDS_PER_MS = 1e6
