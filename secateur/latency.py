@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from secateur.record import Record
@@ -29,3 +31,26 @@ class PredictedLatency(UnitTimes):
     """
 
     pruned_ms: float = Field(description="Of a batch, as the network is handed over.")
+
+
+class SemiStructured(Record):
+    """The network on torch's kernels for 2:4 (`torch.sparse.to_sparse_semi_structured`), which skip what is zero.
+
+    model.pt2 itself holds dense tensors: how weights are packed depends on the device, so that is done where it is
+    loaded, to those named in `layers`.
+    """
+
+    autocast: Literal["bf16", "fp16"] | None = Field(
+        description="What it was run in, with torch.autocast, as it was trained. null: in its own precision."
+    )
+    layers: tuple[str, ...] = Field(description="The weights that the kernels take.")
+    left: dict[str, str] = Field(description="The other weights with blocks, and why they stay dense.")
+    max_relative_error: float = Field(
+        description="Largest difference of its outputs from those in float32, relative to the largest output."
+    )
+    tolerance: float = Field(
+        description="Four times as much as dense kernels differ in the same precision, and its rounding."
+    )
+    holds: bool = Field(description="Whether the difference is tolerable. Where it is not, nothing else was measured.")
+    metric: float | None = Field(description="What metric.recovered is, measured so. null: not finite, or not known.")
+    latency: tuple[Latency, ...] = Field(description="Dense here is the uploaded network in the same precision.")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from secateur.latency import Latency, PredictedLatency
+from secateur.latency import Latency, PredictedLatency, SemiStructured
 from secateur.n_m import BlockedLayers
 from secateur.record import Record
 from secateur.sensitivity import Sensitivity
@@ -222,6 +222,9 @@ class Report(Record):
         default=None, description="Only where the importance looks at data: how much of it."
     )
     latency: tuple[Latency, ...]
+    semi_structured: SemiStructured | None = Field(
+        default=None, description="N:M jobs on CUDA only: the network on kernels that skip its zeros."
+    )
     predicted_latency: PredictedLatency | None = Field(
         default=None, description="Of a search that minimises latency only: the times that it decided by."
     )

@@ -19,7 +19,7 @@ from worker.order import JobOrder
 from worker.program.program import Program
 from worker.recovery.balance import weighed
 from worker.recovery.data import Dataset, Subset
-from worker.recovery.evaluate import evaluate
+from worker.recovery.evaluate import Runnable, evaluate
 from worker.recovery.objective import Objective, Score
 from worker.recovery.order import permutation
 from worker.recovery.portion import Note, silent
@@ -73,7 +73,7 @@ class Bench:
 
     def score(
         self,
-        program: Program,
+        program: Runnable,
         examples: Subset,
         on_batch: Callable[[int, int], None] | None = None,
         note: Note = silent,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from secateur.errors import OutOfMemory
-from secateur.latency import Latency
+from secateur.latency import Latency, SemiStructured
+from secateur.n_m import BlockedLayers
 from secateur.report import BudgetSearch, Metric, Provenance, Report, finite
+from worker import semi_structured
 from worker.bench import Bench
 from worker.ledger import Ledger
 from worker.methods.method import Method
@@ -19,10 +24,13 @@ from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.reports import figure
 from worker.reports.hardware import hardware, versions
-from worker.reports.latency import measure_latency
+from worker.reports.latency import Runnable, measure_latency
 from worker.reports.size import measure_size
 
 FIGURE = "metric.png"
+
+Draw = Callable[[int], tuple[Tensor, ...]]
+"""Gives the inputs for so many examples."""
 
 
 def write(program: Program, kept: Masks, wanted: Iterable[str], folder: Path) -> dict[str, int]:
@@ -65,7 +73,9 @@ def report(
     """Everything that is known about the job; `dense` is the upload, for the comparison."""
     pruned = method.program
     parameters = [name for name, _ in pruned.named_parameters()]
+    found = method.findings()
     latency = _latency(bench, ledger, dense, pruned)
+    sparse = _semi_structured(bench, ledger, dense, pruned, found.get("n_m"))
     return Report(
         metric=_metric(bench, ledger, recovered),
         rounds=tuple(ledger.rounds),
@@ -73,6 +83,7 @@ def report(
         sensitivity=ledger.sensitivity,
         size=measure_size(dense.module.state_dict(), pruned.module.state_dict(), parameters, artifacts),
         latency=latency,
+        semi_structured=sparse,
         timing={stage: round(seconds, 3) for stage, seconds in ledger.seconds.items()},
         notes=tuple(ledger.notes),
         provenance=Provenance(
@@ -84,7 +95,7 @@ def report(
             hardware=hardware(bench.device),
             attempts=order.attempt,
         ),
-        **method.findings(),
+        **found,
     )
 
 
@@ -106,12 +117,28 @@ def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:
 
 
 def _latency(bench: Bench, ledger: Ledger, dense: Program, pruned: Program) -> tuple[Latency, ...]:
+    if bench.spec.finalize.latency is None or bench.spec.prune.measures:
+        return ()
+    for program in (dense, pruned):
+        program.to(bench.device)
+    return _timed(bench, ledger, pruned.example, dense, pruned)
+
+
+def _semi_structured(
+    bench: Bench, ledger: Ledger, dense: Program, pruned: Program, proved: BlockedLayers | None
+) -> SemiStructured | None:
+    if proved is None:
+        return None
+    blocked = [layer.name for layer in proved.layers if layer.blocks]
+    timed = partial(_timed, bench, ledger, pruned.example)
+    return semi_structured.measure(bench, dense, pruned, blocked, timed, ledger.note)
+
+
+def _timed(bench: Bench, ledger: Ledger, inputs: Draw, dense: Runnable, pruned: Runnable) -> tuple[Latency, ...]:
     """The rows that can be measured; a job is not lost because its largest batch does not fit into memory."""
     wanted = bench.spec.finalize.latency
-    if wanted is None or bench.spec.prune.measures:
+    if wanted is None:
         return ()
-    pruned.to(bench.device)
-    dense.to(bench.device)
     rows: list[Latency] = []
     for batch in wanted.batch_sizes:
         if not bench.inspection.batch.allows(batch):
@@ -119,7 +146,7 @@ def _latency(bench: Bench, ledger: Ledger, dense: Program, pruned: Program) -> t
             continue
         try:
             with memory_errors():
-                rows += measure_latency(dense, pruned, pruned.example, [batch], wanted.runs, bench.device)
+                rows += measure_latency(dense, pruned, inputs, [batch], wanted.runs, bench.device)
         except OutOfMemory:
             ledger.note(f"No latency at batch size {batch}: there was not enough memory.")
     return tuple(rows)

@@ -46,7 +46,9 @@ def parts(report: Report) -> Iterator[RenderableType]:
         yield from report_parts(report)
     yield size_table(report.size)
     if report.latency:
-        yield latency_table(report.latency)
+        yield latency_table("latency", report.latency)
+    if report.semi_structured is not None and report.semi_structured.latency:
+        yield latency_table("latency on kernels for 2:4", report.semi_structured.latency)
     yield from notes(report.size.note, *report.notes)
 
 
@@ -164,10 +166,10 @@ def size_table(sizes: Size) -> Table:
     return drawn
 
 
-def latency_table(latencies: tuple[Latency, ...]) -> Table:
+def latency_table(what: str, latencies: tuple[Latency, ...]) -> Table:
     """Dense and pruned network timed alternately."""
     first = latencies[0]
-    title = f"latency in ms on {first.device}, {first.threads} threads, {first.runs} runs"
+    title = f"{what} in ms on {first.device}, {first.threads} threads, {first.runs} runs"
     drawn = table(title, "batch", "dense p50", "dense p95", "pruned p50", "pruned p95", "speed-up")
     for each in latencies:
         times = (each.dense_p50_ms, each.dense_p95_ms, each.pruned_p50_ms, each.pruned_p95_ms)

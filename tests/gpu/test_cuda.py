@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.export.passes import move_to_device_pass
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.worker.jobs import checkpoints, digests, export, order, run
 from tests.worker.networks import CASES, CLASSES, TASKS, Case, images, labels
+from tests.worker.sparse_kernels import packed_program
 from worker.program.reader import read
+from worker.recovery.autocast import DTYPES
 
 pytestmark = [
     pytest.mark.gpu,
@@ -197,19 +200,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_job_goes_on(tmp_path: Path)
     reason="there is no CUDA device of compute capability 8.0 or more here",
 )
 @pytest.mark.filterwarnings("ignore:The PyTorch API of SparseSemiStructuredTensor")
-def test_weights_of_2_in_4_run_on_the_kernels_that_skip_zeros(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["as uploaded", "bf16", "fp16"])
+def test_weights_of_2_in_4_run_on_the_kernels_that_skip_zeros(tmp_path: Path, precision: str) -> None:
     torch.manual_seed(0)
-    x = images(64).half()
-    module = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, CLASSES)).half().eval()
+    trained = precision != "as uploaded"
+    dtype = torch.float32 if trained else torch.float16
+    x = images(64).to(dtype)
+    module = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, CLASSES)).to(dtype).eval()
     case = Case(module, (x[:2],), {"input": x, "target": labels()})
-    spec = {"prune": {"target": {"kind": "n_m", "keep": 2, "of": 4}}, "recover": {"kind": "none"}}
+    recover = DIGITS | {"precision": precision} if trained else {"kind": "none"}
+    spec = {"prune": {"target": {"kind": "n_m", "keep": 2, "of": 4}}, "recover": recover}
     wanted = order(tmp_path, case, spec=spec, device="cuda:0")
     report = run(wanted).report
-    assert report.n_m is not None
-    assert report.n_m.holds
-    weight = torch.export.load(Path(wanted.folder) / "model.pt2").state_dict["0.weight"].detach().cuda()
-    packed = torch.sparse.to_sparse_semi_structured(weight)
-    inputs = torch.randn(128, 64, dtype=torch.float16, device="cuda")
-    with torch.inference_mode():
-        found, expected = nn.functional.linear(inputs, packed), nn.functional.linear(inputs, weight)
-    assert torch.allclose(found, expected, atol=2e-2, rtol=2e-2)
+    found = report.semi_structured
+    assert found.autocast == (precision if trained else None)
+    assert found.layers == ("0.weight",)
+    assert found.holds
+    assert found.metric == pytest.approx(report.metric.recovered, abs=0.1)
+    assert all(row.device == torch.cuda.get_device_name() for row in found.latency)
+    cast = DTYPES[precision] if trained else None
+    program = packed_program(Path(wanted.folder) / "model.pt2", report)
+    plain = move_to_device_pass(torch.export.load(Path(wanted.folder) / "model.pt2"), "cuda").module()
+    with torch.inference_mode(), torch.autocast("cuda", cast, enabled=cast is not None):
+        assert torch.allclose(program(x.cuda()), plain(x.cuda()), atol=2e-2, rtol=2e-2)

@@ -17,7 +17,7 @@ from secateur.cli import app, draft, structure, table
 from secateur.cli.inspect import parts
 from secateur.cli.progress import measurement
 from secateur.inspection import ModelInspection
-from secateur.latency import PredictedLatency
+from secateur.latency import Latency, PredictedLatency, SemiStructured
 from secateur.n_m import BlockedLayer, BlockedLayers
 from secateur.report import Macs, Proof, Report, Round, UnitCount
 from secateur.resources import Forecast
@@ -266,6 +266,20 @@ def test_the_blocks_of_a_report_fit_80_columns() -> None:
     assert "at most 2 of 4 weights stay: the proof holds" in text
     for cells in ("[red]fc.weight", "1,216 │", "words.weight"):
         assert cells in text
+
+
+def test_the_times_on_kernels_that_skip_zeros_stand_beside_those_on_dense_ones() -> None:
+    times = {"dense_p50_ms": 1.0, "dense_p95_ms": 1.0, "pruned_p50_ms": 0.8, "pruned_p95_ms": 0.8, "speed_up": 1.25}
+    row = Latency(batch=32, **times, runs=30, threads=2, device="a device")
+    figures = {"max_relative_error": 0.001, "tolerance": 0.01, "holds": True, "metric": 0.9}
+    found = SemiStructured(autocast="fp16", layers=("fc.weight",), left={}, latency=(row,), **figures)
+    plain = Report.model_validate(examples.REPORT)
+    assert "kernels for 2:4" not in drawn(table.draw(plain))
+    text = drawn(table.draw(plain.model_copy(update={"semi_structured": found})))
+    assert "latency on kernels for 2:4 in ms on a device" in text
+    assert "1.25 x" in text
+    without = found.model_copy(update={"latency": ()})
+    assert "kernels for 2:4" not in drawn(table.draw(plain.model_copy(update={"semi_structured": without})))
 
 
 def test_a_wide_model_fits_80_columns() -> None:

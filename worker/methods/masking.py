@@ -148,7 +148,7 @@ class Masking:
 
     def _patterned(self, chosen: list[Layer]) -> Pattern | None:
         target = self._prune.target
-        return Pattern(target, chosen, self._device, self._note) if isinstance(target, KeepNOfM) else None
+        return Pattern(target, chosen, self._note) if isinstance(target, KeepNOfM) else None
 
     def _rounds(self) -> list[list[Pool]]:
         pools = self._pools(self.most) if self._pattern is None else self._pattern.pools

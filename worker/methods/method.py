@@ -19,7 +19,7 @@ from worker.recovery.state import TrainState
 from worker.recovery.teacher import Part as LeftOf
 from worker.recovery.teacher import whole
 
-Note = Callable[[str], None]
+Note = Callable[[str], object]
 """Hears a sentence that a reader of the report should know."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from secateur import n_m
@@ -17,24 +16,17 @@ from secateur.spec.n_m import KeepNOfM
 from worker.methods.method import Note
 from worker.pruning.blocks import fullest
 
-NO_FASTER = (
-    "N:M zeros bring no speed-up here, on {device}: the program runs on dense kernels, which multiply by zeros. For "
-    "2:4 in float16, bfloat16 and int8, CUDA devices of compute capability 8.0 or more have kernels that skip them; "
-    "torch.sparse.to_sparse_semi_structured makes the weights of linear layers theirs."
-)
-
 
 class Pattern:
     """At most so many weights of each block stay."""
 
     pools: list[Pool]
 
-    def __init__(self, target: KeepNOfM, layers: Sequence[Layer], device: torch.device, note: Note) -> None:
+    def __init__(self, target: KeepNOfM, layers: Sequence[Layer], note: Note) -> None:
         """`layers` are those that are chosen. Raises NothingPrunable where none of them has a block."""
         n_m.require_blocks(layers, target)
         self._target, self._layers = target, layers
         self.pools = n_m.pools(layers, target)
-        note(NO_FASTER.format(device=device.type))
         if whole := n_m.left_whole(layers, target):
             note(
                 f"Layers without a block of {target.of} weights along a known input axis lose nothing: {named(whole)}."

@@ -10,7 +10,7 @@ import torch
 
 from secateur.errors import OutOfMemory
 
-Note = Callable[[str], None]
+Note = Callable[[str], object]
 """Hears a sentence that a reader of the report should know."""
 T = TypeVar("T")
 
