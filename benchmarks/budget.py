@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.model_selection import train_test_split
 
 from benchmarks.table import machine, write
-from examples.digits import LEARNING_RATE, RECOVER, digits, export, train_network
+from examples.digits import RECOVER, digits, export, train_network
 from secateur.client import Client
 from secateur.report import Report
 from secateur.stack import Stack
@@ -48,17 +48,9 @@ SEARCHES: dict[str, dict[str, Any]] = {
         "schedule": {**ROUNDS, "curve": "cubic"},
     },
 }
-WON = {
-    **{name: value for name, value in RECOVER.items() if name != "original_learning_rate"},
-    "learning_rate": 4 * LEARNING_RATE,
-    "warmup_steps": 8,
-    "clip_norm": 1.0,
-    "label_smoothing": 0.1,
-    "distill": {},
-}
 RECIPES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "demo": (RECOVER, {}),
-    "won": (WON, {"weights": "taylor", "units": "l2"}),
+    "won": (RECOVER | {"kind": "retrain"}, {"weights": "taylor", "units": "l2"}),
 }
 """How accuracy is trained back, and what goes first, where that is not the default."""
 

@@ -56,15 +56,17 @@ def prune(
     exclude: Annotated[list[str] | None, Option(help="Leave these layers alone (glob).")] = None,
     override: Annotated[list[str] | None, Option(help="Another share for these layers: GLOB=SHARE.")] = None,
     recover: Annotated[
-        Literal["fine_tune", "learning_rate_rewind", "lottery_ticket", "none"] | None,
-        Option(help="How accuracy is trained back. (fine_tune by default)"),
+        Literal["fine_tune", "retrain", "learning_rate_rewind", "lottery_ticket", "none"] | None,
+        Option(help="How accuracy is trained back. (fine_tune by default; retrain is for when there is more time)"),
     ] = None,
     epochs: Annotated[int | None, Option(help="Retraining after the last round.")] = None,
     epochs_per_round: Annotated[int | None, Option(help="Retraining after each other round.")] = None,
     batch_size: Annotated[int | None, Option(help="Of the retraining.")] = None,
     optimizer: Annotated[Literal["sgd", "adamw"] | None, Option(help="Of the retraining.")] = None,
     lr: Annotated[float | None, Option(help="Learning rate of the retraining.")] = None,
-    original_lr: Annotated[float | None, Option(help="What the network was trained with; a tenth is used.")] = None,
+    original_lr: Annotated[
+        float | None, Option(help="What the network was trained with; a tenth is used, by retrain four times as much.")
+    ] = None,
     curve: Annotated[
         Literal["cosine", "constant", "step", "one_cycle"] | None,
         Option(help="How the learning rate goes within a round. (cosine by default)"),

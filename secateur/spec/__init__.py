@@ -12,7 +12,7 @@ from secateur.spec.agreement import RULES
 from secateur.spec.data import Data
 from secateur.spec.finalize import Finalize
 from secateur.spec.prune import Prune
-from secateur.spec.recover import Recover
+from secateur.spec.recover import Recover, Retrain
 from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.task import Classification, Task
 
@@ -38,6 +38,11 @@ class JobSpec(Record):
         default=0, ge=-100, le=100, description="Higher goes first; equal ones in order of submission."
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("recover")
+    @classmethod
+    def _fits(cls, recover: Recover, info: ValidationInfo) -> Recover:
+        return recover.fitting(info.data.get("task")) if isinstance(recover, Retrain) else recover
 
     @field_validator(*RULES)
     @classmethod

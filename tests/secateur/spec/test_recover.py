@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from app.examples import SPEC
+from benchmarks.accuracy import recipes
+from benchmarks.accuracy.candidates import CANDIDATES
 from secateur.spec import JobSpec
-from secateur.spec.recover import FineTune, Recover
+from secateur.spec.recover import FineTune, Recover, Retrain
 from tests.secateur.spec.refusals import problems
 
 RECOVER: TypeAdapter[Any] = TypeAdapter(Recover)
@@ -26,6 +28,40 @@ def test_nothing_is_added_to_the_plain_loop_unasked() -> None:
     assert (spec.curve, spec.warmup_steps, spec.accumulate) == ("cosine", 0, 1)
     assert (spec.clip_norm, spec.label_smoothing) == (None, 0.0)
     assert (spec.patience, spec.precision, spec.recalibration_batches) == (None, "full", 0)
+
+
+def test_retraining_is_the_recipe_that_won() -> None:
+    dense = recipes.DENSE["cnn"]
+    for kind, name in recipes.OURS.items():
+        terms = CANDIDATES[kind][name].terms(dense)["recover"]
+        ours = Retrain(original_learning_rate=dense.rate, optimizer=dense.optimizer)
+        theirs = FineTune.model_validate(terms)
+        assert ours.rate == theirs.rate
+        named = {"kind", "original_learning_rate", "learning_rate"}
+        epochs = {"epochs", "epochs_per_round"} if kind == "macs" else set()
+        assert ours.model_dump(exclude=named | epochs) == theirs.model_dump(exclude=named | epochs)
+
+
+@pytest.mark.parametrize(
+    ("task", "smoothing", "teaches"),
+    [
+        ({"kind": "classification"}, 0.1, True),
+        ({"kind": "causal_lm"}, 0.1, True),
+        ({"kind": "regression"}, 0.0, True),
+        ({"kind": "distillation_only"}, 0.0, True),
+        ({"kind": "distillation_only", "like": "regression"}, 0.0, False),
+    ],
+)
+def test_retraining_leaves_out_what_means_nothing_for_the_task(
+    task: dict[str, Any], smoothing: float, teaches: bool
+) -> None:
+    asked = {**SPEC, "task": task, "recover": {"kind": "retrain", "learning_rate": 0.1}}
+    spec = JobSpec.model_validate(asked)
+    assert (spec.recover.label_smoothing, spec.recover.distill is not None) == (smoothing, teaches)
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+    if not smoothing:
+        ((where, told),) = problems(task=task, recover=asked["recover"] | {"label_smoothing": 0.1})
+        assert (where, "leave it at 0" in told) == ("recover", True)
 
 
 @given(
