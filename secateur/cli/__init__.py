@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from secateur.cli import inspect, jobs, prune, sensitivity, serve
+from secateur.cli import compare, inspect, jobs, prune, sensitivity, serve
 
 app = typer.Typer(
     name="secateur",
@@ -13,7 +13,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (serve.up, serve.worker, inspect.inspect, prune.prune, sensitivity.sensitivity):
+for command in (serve.up, serve.worker, inspect.inspect, prune.prune, sensitivity.sensitivity, compare.compare):
     app.command()(command)
 for about_jobs in (jobs.jobs, jobs.watch, jobs.cancel, jobs.report, jobs.fetch, jobs.workers):
     app.command()(about_jobs)

@@ -337,6 +337,20 @@ def test_report_and_fetch(door: Any, job_id: str, tmp_path: Path) -> None:
     assert fetched.stdout.split() == [str(tmp_path / "out" / "b")]
 
 
+def test_jobs_are_compared(door: Any, client: Any, files: tuple[Path, Path]) -> None:
+    asked = {name: examples.SPEC[name] for name in ("prune", "recover")}
+    recipes = (asked["recover"], {"kind": "retrain", "original_learning_rate": 0.1})
+    jobs = [client.submit(client.prepare(files[0], train=files[1], spec=asked | {"recover": it})).id for it in recipes]
+    assert run("compare", *jobs, url=door.url).exit_code == 1, "they are not done"
+    for _ in jobs:
+        door.succeed(door.claim(), {})
+    shown = run("compare", *jobs, url=door.url)
+    assert shown.exit_code == 0
+    assert all(text in shown.stdout for text in (*jobs, "96.80%", "level", "11.4%"))
+    compared = json.loads(run("compare", *jobs, "--json", url=door.url).stdout)
+    assert [each["job"] for each in compared["jobs"]] == jobs
+
+
 def test_nobody_there() -> None:
     result = run("jobs")
     assert (result.exit_code, result.stdout) == (1, "")

@@ -13,9 +13,10 @@ from rich.console import Console, Group
 from typer.testing import CliRunner
 
 from app import examples
-from secateur.cli import app, draft, structure, table
+from secateur.cli import app, compare, draft, structure, table
 from secateur.cli.inspect import parts
 from secateur.cli.progress import measurement
+from secateur.comparison import Compared, Comparison
 from secateur.inspection import ModelInspection
 from secateur.latency import Latency, PredictedLatency, SemiStructured
 from secateur.n_m import BlockedLayer, BlockedLayers
@@ -280,6 +281,17 @@ def test_the_times_on_kernels_that_skip_zeros_stand_beside_those_on_dense_ones()
     assert "1.25 x" in text
     without = found.model_copy(update={"latency": ()})
     assert "kernels for 2:4" not in drawn(table.draw(plain.model_copy(update={"semi_structured": without})))
+
+
+def test_a_comparison_fits_80_columns() -> None:
+    job = {"dense": 0.9, "recovered": 0.9, "standard_error": 0.01, "behind": 0.0, "level": True, "macs_left": 0.25}
+    rows = tuple(
+        Compared(job=id_, asked={f"prune.{NAME}": '"[red]"'}, parameters_left=0.1, speed_up=12.34, **job)
+        for id_ in (examples.JOB_ID, examples.JOB_ID[:-1] + "0")
+    )
+    text = drawn(*compare.parts(Comparison(metric="perplexity", jobs=rows, cautions=("They differ.",))))
+    for cells in ("│ 2 │ 0.9 │ 0.01 │ level │ 10.0% │ 25.0% │ 12.34 x │", '"[red]"', "They differ."):
+        assert cells in text
 
 
 def test_a_wide_model_fits_80_columns() -> None:
