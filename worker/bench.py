@@ -16,10 +16,10 @@ from secateur.spec import JobSpec
 from secateur.spec.task import DistillationOnly
 from secateur.spec.training import Training
 from worker.order import JobOrder
-from worker.program.program import Program
+from worker.program.program import Program, Runnable
 from worker.recovery.balance import weighed
 from worker.recovery.data import Dataset, Subset
-from worker.recovery.evaluate import Runnable, evaluate
+from worker.recovery.evaluate import evaluate
 from worker.recovery.objective import Objective, Score
 from worker.recovery.order import permutation
 from worker.recovery.portion import Note, silent

@@ -18,13 +18,13 @@ from worker.ledger import Ledger
 from worker.methods.method import Method
 from worker.order import JobOrder
 from worker.program import writer
-from worker.program.program import Program
+from worker.program.program import Program, Runnable
 from worker.pruning.masks import Masks
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.reports import figure
 from worker.reports.hardware import hardware, versions
-from worker.reports.latency import Runnable, measure_latency
+from worker.reports.latency import measure_latency
 from worker.reports.size import measure_size
 
 FIGURE = "metric.png"

@@ -50,10 +50,8 @@ class Narration:
 
     def step(self, moment: Moment) -> None:
         """A step of training is done; told twice a second at most."""
-        now = time.monotonic()
-        if now - self._said_s < SECONDS_BETWEEN_PROGRESS:
+        if not self._due():
             return
-        self._said_s = now
         data = {
             "round": round_of(moment.round_index),
             "epoch": moment.epoch,
@@ -64,12 +62,17 @@ class Narration:
 
     def probed(self, name: str, done: int, parts: int) -> None:
         """One layer or group more is measured by itself; told twice a second at most."""
-        now = time.monotonic()
-        if now - self._said_s < SECONDS_BETWEEN_PROGRESS and done < parts:
+        if not (self._due() or done == parts):
             return
-        self._said_s = now
         whole = BEFORE_ROUNDS if self._sessions else BEFORE_ROUNDS + ROUNDS
         self.say(Advanced(fraction=whole * done / parts, data={"layer": name, "layers": f"{done} of {parts}"}))
+
+    def _due(self) -> bool:
+        """Whether it is time to tell of progress again."""
+        now = time.monotonic()
+        due = now - self._said_s >= SECONDS_BETWEEN_PROGRESS
+        self._said_s = now if due else self._said_s
+        return due
 
     def _fraction(self, moment: Moment) -> float:
         """Trainings weigh as many epochs as they have; what comes before and after all of them is a twentieth each."""

@@ -17,7 +17,7 @@ from secateur.latency import Latency, SemiStructured
 from secateur.report import finite
 from secateur.spec.training import Precision, Training
 from worker.bench import Bench
-from worker.program.program import Program
+from worker.program.program import Program, Runnable
 from worker.program.semi_structured import of_linear, on_kernels, packed
 from worker.pruning.blocks import fullest
 from worker.pruning.precision import converted, in_precision, let_go
@@ -25,7 +25,6 @@ from worker.pruning.proof import difference
 from worker.recovery.autocast import DTYPES, autocast_dtype
 from worker.recovery.memory import memory_errors
 from worker.recovery.portion import Note, silent
-from worker.reports.latency import Runnable
 
 KEEP, OF = 2, 4
 EXAMPLES = 8

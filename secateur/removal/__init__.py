@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.removal.counts import count_macs, count_parameters, kept_per_part
 from secateur.removal.groups import choose_groups
 from secateur.removal.prices import priced
-from secateur.removal.select import TOLERANCE, require_reachable, select, share_gone
+from secateur.removal.select import TOLERANCE, may_go, require_reachable, select, share_gone
 
 __all__ = [
     "TOLERANCE",
@@ -13,6 +13,7 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "kept_per_part",
+    "may_go",
     "priced",
     "require_reachable",
     "select",

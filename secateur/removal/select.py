@@ -70,6 +70,12 @@ def require_reachable(units: ModelUnits, prune: PruneUnits, scores: Scores) -> N
         )
 
 
+def may_go(units: ModelUnits, prune: PruneUnits, scores: Scores) -> dict[str, Sequence[int]]:
+    """Those of the chosen groups' units that may go from the upload, the first to go first, by the names of groups."""
+    queue = line_up(units, prune, choose_groups(units, prune), scores, {})
+    return {units.groups[at].name: members for at, members in queue.members.items()}
+
+
 def share_gone(units: ModelUnits, prune: PruneUnits, gone: Gone) -> float:
     """The share of what the target counts that is gone with these units; 0 where there is nothing to count."""
     chosen = choose_groups(units, prune)

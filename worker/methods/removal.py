@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -11,23 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateur.errors import ProofFailed, SurgeryFailed, TargetUnreachable
 from secateur.latency import PredictedLatency
-from secateur.layers import named
 from secateur.removal import (
     TOLERANCE,
     choose_groups,
     count_macs,
     count_parameters,
     kept_per_part,
+    may_go,
     priced,
-    require_reachable,
     select,
     share_gone,
 )
-from secateur.removal.latency import TimedUnits, UnitTimes, count_latency
+from secateur.removal.latency import UnitTimes, count_latency
 from secateur.removal.prices import by_sensitivity
-from secateur.removal.queue import Scores, line_up
+from secateur.removal.queue import Scores
 from secateur.report import Macs, Proof, UnitCount
 from secateur.sensitivity import Sensitivity
 from secateur.spec.budget import MaxAccuracyDrop
@@ -35,25 +32,22 @@ from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
-from worker.methods.anatomy import Anatomy, Gone
+from worker.methods.anatomy import Gone
+from worker.methods.examination import Examiner
 from worker.methods.gathering import FIRST, Gathering
 from worker.methods.method import Network, Note
 from worker.methods.probe import UnitProbe
+from worker.methods.proved import proved
 from worker.methods.resizing import copy_numbers, fill, graft, put_back, resized
-from worker.methods.timing import Timing
-from worker.program.program import Program, named_tensors
+from worker.program.program import Program
 from worker.pruning import masks
 from worker.pruning.cut import Cut
 from worker.pruning.masks import Masks
 from worker.pruning.precision import let_go
-from worker.pruning.proof import prove
 from worker.pruning.schedules import amounts
-from worker.recovery.memory import memory_errors
 from worker.recovery.state import TrainState
 
 PREFIX = "removed"
-CLOSED_MAX = 4
-"""How many nodes that surgery cannot follow may be left alone before a job is given up."""
 
 
 class Removal:
@@ -73,15 +67,14 @@ class Removal:
     def __init__(self, program: Program, bench: Bench, note: Note) -> None:
         """Raises NothingPrunable, NothingMatches, TargetUnreachable, SurgeryFailed, BadFeature."""
         assert isinstance(bench.spec.prune, PruneUnits)
-        self._asked, self._bench, self._note = bench.spec.prune.fixed, bench, note
-        self._prune = self._asked
+        self._bench, self._note = bench, note
         self._searches = isinstance(bench.spec.prune.target, MaxAccuracyDrop)
-        self.unit_times = bench.unit_times
-        self._gathering = Gathering(self._prune.importance, bench, note)
+        self._gathering = Gathering(bench.spec.prune.importance, bench, note)
         self._found: Sensitivity | None = None
         self.program = program.to(bench.device)
         self.masks = program.masks
-        self._anatomy, self._arrived = self._examined(program)
+        self._examiner = Examiner(bench, self._gathering, note)
+        self._anatomy, self._arrived, self._prune, self.unit_times = self._examiner.examine(program)
         for feature in bench.teacher.features if bench.teacher else ():
             self._anatomy.node(feature)
         curve = getattr(self._prune.schedule, "curve", "one_shot")
@@ -108,10 +101,7 @@ class Removal:
         """Of the chosen groups, each without its lowest units, as far as any may go."""
         put_back(self.program, self._cut, self._anatomy.whole)
         known, prune = self._anatomy.known, self._prune.model_copy(update={"max_amount": 1.0})
-        scores = self._scores(FIRST)
-        queue = line_up(known, prune, choose_groups(known, prune), scores, {})
-        members = {known.groups[at].name: units for at, units in queue.members.items()}
-        return UnitProbe(self._anatomy, members, self._bench.device)
+        return UnitProbe(self._anatomy, may_go(known, prune, self._scores(FIRST)), self._bench.device)
 
     def spread(self, found: Sensitivity) -> None:
         """Rank units by what their going is predicted to cost the metric."""
@@ -169,8 +159,7 @@ class Removal:
     def _shuffled(self, seed: int) -> Gone:
         known = self._anatomy.known
         scores = self._anatomy.scores("random", seed, self._anatomy.cut({}))
-        queue = line_up(known, self._prune, choose_groups(known, self._prune), scores, {})
-        members = {known.groups[at].name: units for at, units in queue.members.items()}
+        members = may_go(known, self._prune, scores)
         return {group: frozenset(members[group][: len(units)]) for group, units in self._gone.items()}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -216,44 +205,6 @@ class Removal:
         kept = kept_per_part(self._anatomy.known, self._gone)
         return PredictedLatency(**dict(self.unit_times), pruned_ms=count_latency(self._anatomy.known, kept))
 
-    def _examined(self, program: Program) -> tuple[Anatomy, Scores]:
-        """The labelled program, of which surgery can take the final amount, and the scores, both as it arrived."""
-        closed = set(self.unit_times.left_alone if self.unit_times else ())
-        while True:
-            anatomy = Anatomy(program, closed)
-            try:
-                self._take_time(anatomy, closed)
-                seen = self._seen(anatomy, anatomy.cut({}), FIRST)
-                scores = priced(anatomy.known, self._prune, seen)
-                self._settle_amount(anatomy, scores)
-                last = anatomy.cut(select(anatomy.known, self._prune, scores, self._prune.target.amount))
-                anatomy.operated(last)
-                return anatomy, seen
-            except SurgeryFailed as error:
-                node = error.context.get("node")
-                if not isinstance(node, str) or node in closed or len(closed) == CLOSED_MAX:
-                    raise
-                closed.add(node)
-                self._note(f"The units at the node {node} stay, because they cannot be cut out. {error.message}")
-
-    def _take_time(self, anatomy: Anatomy, closed: Collection[str]) -> None:
-        """Units learn what they cost in time, where that counts: once, of the same nodes."""
-        if self._prune.counted != "latency":
-            return
-        if self.unit_times is None or set(self.unit_times.left_alone) != set(closed):
-            self.unit_times = Timing(anatomy, self._prune, self._bench, self._note).of_units(closed)
-        anatomy.known = TimedUnits.of(anatomy.known, self.unit_times)
-
-    def _settle_amount(self, anatomy: Anatomy, scores: Scores) -> None:
-        """A search goes as far as it can, at most as far as it was to. Raises TargetUnreachable of any other job."""
-        self._prune = self._asked
-        try:
-            require_reachable(anatomy.known, self._prune, scores)
-        except TargetUnreachable as error:
-            if not self._searches:
-                raise
-            self._prune = self._prune.taking(float(error.context["reachable"]))
-
     def _chosen(self, amount: float, number: int) -> dict[str, frozenset[int]]:
         """What is gone, and the units that go next until it is `amount`, by what round `number` sees."""
         chosen = select(self._anatomy.known, self._prune, self._scores(number), amount, self._gone)
@@ -262,15 +213,10 @@ class Removal:
     def _scores(self, number: int) -> Scores:
         """What a selection of round `number` compares."""
         as_arrived = number == FIRST and not self._bench.spec.trains_dense
-        scores = self._arrived if as_arrived else self._seen(self._anatomy, self._cut, number)
+        scores = self._arrived if as_arrived else self._examiner.scores(self._anatomy, self.program, self._cut, number)
         if self._found is not None:
             return by_sensitivity(self._anatomy.known, self._prune, scores, self._found, self._gone)
         return priced(self._anatomy.known, self._prune, scores)
-
-    def _seen(self, anatomy: Anatomy, cut: Cut, number: int) -> Scores:
-        """By the importance, in round `number`; `cut` left the program of now."""
-        gathered = self._gathering.of_units(anatomy, self.program, cut, number)
-        return anatomy.scores(self._prune.importance.kind, self._bench.spec.seed, cut, gathered)
 
     def _take(self, gone: Gone) -> None:
         let_go(self.program)
@@ -279,21 +225,7 @@ class Removal:
         self.masks = self.program.masks
 
     def _proved(self, whole: Program, cut: Cut, network: Program) -> Proof:
-        with memory_errors():
-            proof = prove(whole, self._anatomy.labelling, cut, network)
-            if not math.isfinite(proof.max_relative_error):
-                proof = prove(whole, self._anatomy.labelling, cut, network, inputs=self._bench.some)
-        if not proof.holds:
-            shown = proof.model_dump(mode="json")
-            if not math.isfinite(proof.max_relative_error):
-                _require_numbers(whole, shown)
-            raise ProofFailed(
-                f"The outputs of the pruned network differ by {proof.max_relative_error:.2g} of the largest from those "
-                f"of the uploaded one without the removed units; at most {proof.tolerance:.2g} would be rounding.",
-                remedy="This is a mistake of Secateur. Exclude groups until it holds, or prune single weights.",
-                proof=shown,
-            )
-        return proof
+        return proved(whole, self._anatomy.labelling, cut, network, self._bench.some)
 
     def _counts(self) -> tuple[UnitCount, ...]:
         known = self._anatomy.known
@@ -306,16 +238,4 @@ class Removal:
                 after=group.size - len(self._gone.get(group.name, ())),
             )
             for group in groups
-        )
-
-
-def _require_numbers(whole: Program, proof: dict[str, Any]) -> None:
-    """Raises ProofFailed where the program holds what no network computes with; -inf may be a mask."""
-    state = dict(named_tensors(whole.module))
-    broken = [name for name, tensor in state.items() if bool((tensor.isnan() | tensor.isposinf()).any())]
-    if broken:
-        raise ProofFailed(
-            f"Nothing can be proved: there are infinite numbers or none at all in {named(broken)}.",
-            remedy="Upload a network of finite numbers; if they became infinite in training, lower the learning rate.",
-            proof=proof,
         )

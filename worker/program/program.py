@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,6 +17,13 @@ from worker.program import training
 from worker.program.examples import example_input
 
 BATCH = "batch"
+
+
+class Runnable(Protocol):
+    """What runs like a program, in training mode or not."""
+
+    def __call__(self, *inputs: Tensor) -> Any: ...
+    def set_training(self, mode: bool, /) -> None: ...
 
 
 @dataclass(frozen=True)

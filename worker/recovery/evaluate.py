@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from secateur.errors import EmptyDataset
+from worker.program.program import Runnable
 from worker.recovery.data import Subset
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Objective, Score
 from worker.recovery.portion import Note, Portion, silent
 from worker.recovery.running import run
 from worker.recovery.teacher import Teacher
-
-
-class Runnable(Protocol):
-    """A program that can be run on batches, in training mode or not."""
-
-    def __call__(self, *inputs: torch.Tensor) -> Any: ...
-    def set_training(self, mode: bool, /) -> None: ...
 
 
 @torch.no_grad()

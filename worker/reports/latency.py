@@ -6,21 +6,14 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
 
 import torch
 
 from secateur.latency import Latency
+from worker.program.program import Runnable
 
 WARM_UP = 3
 NANOSECONDS_PER_MS = 1e6
-
-
-class Runnable(Protocol):
-    """A program that can be run and put into evaluation mode."""
-
-    def __call__(self, *inputs: torch.Tensor) -> Any: ...
-    def set_training(self, mode: bool, /) -> None: ...
 
 
 def measure_latency(
