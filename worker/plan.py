@@ -115,11 +115,12 @@ class Budget:
     def told(self, rounds: Sequence[Round]) -> str:
         """What a reader of the report should know of the search."""
         found = self.found(rounds)
-        if found is None:
+        if found is None or not any(each.gone for each in rounds if each.kept):
             return "No smaller network within the budget was found: what is handed over is the dense one."
         if found >= self._ladder[-1]:
             return f"The search ended at the most that it was to take, {found:.1%}: the budget allows more."
-        return f"The search took {found:.1%} in {self._trials(rounds)} trials."
+        trials = self._trials(rounds)
+        return f"The search took {found:.1%} in {'one trial' if trials == 1 else f'{trials} trials'}."
 
     def findings(self, rounds: Sequence[Round]) -> BudgetSearch:
         """The field of the report."""

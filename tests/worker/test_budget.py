@@ -270,6 +270,16 @@ def test_a_search_spends_no_more_than_three_jobs_and_leaves_enough_for_the_last_
     assert plan().next([trial(1, 0.5, True, 1), trial(2, None, True, 3)]) is None
 
 
+def test_a_search_tells_what_it_took_and_that_it_took_nothing() -> None:
+    def trial(gone: float, kept: bool) -> Round:
+        scores = {"pruned": 0.9, "recovered": 0.9, "epochs": 1, "best_epoch": 0}
+        return Round(round=1, units_removed=gone, amount=0.1, kept=kept, **scores)
+
+    assert plan().told([trial(0.2, kept=True)]) == "The search took 10.0% in one trial."
+    for rounds in ([trial(0.2, kept=False)], [trial(0.0, kept=True)], []):
+        assert "what is handed over is the dense one" in plan().told(rounds)
+
+
 @pytest.mark.parametrize(
     ("fields", "where", "told"),
     [
