@@ -9,11 +9,15 @@ from typing import Any
 
 from pydantic import Field
 
+from secateur.latency import Latency
 from secateur.record import Record
 from secateur.report import MetricName, Report
 
 ASKED = ("data", "task", "prune", "recover", "seed")
 """The parts of a spec that make a difference to what comes out."""
+
+NOTICEABLE = 0.01
+"""By how much the shares that are left of two networks may differ for them to count as equally small."""
 
 
 class Compared(Record):
@@ -45,20 +49,24 @@ class Comparison(Record):
 
 
 def compare(reports: Mapping[str, Report]) -> Comparison:
-    """The reports, by the ids of their jobs. Raises ValueError where they are of different metrics."""
-    metrics = sorted({report.metric.name for report in reports.values()})
-    if len(metrics) > 1:
-        raise ValueError(f"These jobs have different metrics, {' and '.join(metrics)}: compare those of one task.")
+    """The reports, by the ids of their jobs. Raises ValueError where there are not two, or not of one task."""
+    if len(reports) < 2:
+        raise ValueError("There is nothing to compare: name two jobs or more.")
+    tasks = sorted({_task(report) for report in reports.values()})
+    if len(tasks) > 1:
+        raise ValueError(f"These jobs have different tasks, {' and '.join(tasks)}: compare those of one.")
     higher = next(iter(reports.values())).metric.higher_is_better
     order = sorted(reports, key=lambda job: reports[job].metric.recovered, reverse=higher)
     best = reports[order[0]]
     asked = {job: _asked(report) for job, report in reports.items()}
     differing = _differing(list(reports.values()), list(asked.values()))
-    return Comparison(
-        metric=best.metric.name,
-        jobs=tuple(_compared(job, reports[job], best, asked[job], differing) for job in order),
-        cautions=tuple(_cautions(list(reports.values()))),
-    )
+    found = tuple(_compared(job, reports[job], best, asked[job], differing) for job in order)
+    return Comparison(metric=best.metric.name, jobs=found, cautions=tuple(_cautions(list(reports.values()), found)))
+
+
+def _task(report: Report) -> str:
+    task = report.provenance.spec.task.model_dump(mode="json", include={"kind", "like", "output"}, exclude_none=True)
+    return ", ".join(str(value) for value in task.values())
 
 
 def _compared(job: str, report: Report, best: Report, asked: Mapping[str, str], differing: list[str]) -> Compared:
@@ -74,13 +82,23 @@ def _compared(job: str, report: Report, best: Report, asked: Mapping[str, str], 
         level=behind <= math.hypot(ours.standard_error, theirs.standard_error),
         parameters_left=size.nonzero / size.dense_parameters if size.dense_parameters else 1.0,
         macs_left=report.macs.pruned / report.macs.dense if report.macs and report.macs.dense else None,
-        speed_up=max(report.latency, key=lambda row: row.batch).speed_up if report.latency else None,
+        speed_up=timed.speed_up if (timed := _timed(report)) else None,
     )
+
+
+def _timed(report: Report) -> Latency | None:
+    return max(report.latency, key=lambda row: row.batch, default=None)
 
 
 def _asked(report: Report, *, exclude_defaults: bool = False) -> dict[str, str]:
     spec = report.provenance.spec.model_dump(mode="json", include=set(ASKED), exclude_defaults=exclude_defaults)
+    spec["data"] = {name: _content(report, value) for name, value in spec["data"].items()}
     return {name: json.dumps(value) for name, value in _leaves("", spec)}
+
+
+def _content(report: Report, value: Any) -> Any:
+    """Of a data set what is in it: the same file may have been uploaded more than once."""
+    return report.provenance.data_sha256.get(value, value) if isinstance(value, str) else value
 
 
 def _differing(reports: list[Report], asked: list[dict[str, str]]) -> list[str]:
@@ -99,18 +117,30 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _cautions(reports: list[Report]) -> Iterator[str]:
+def _cautions(reports: list[Report], found: tuple[Compared, ...]) -> Iterator[str]:
     if len({report.provenance.model_sha256 for report in reports}) > 1:
         yield "They started from different models."
     if len({(report.metric.on, _measured_on(report)) for report in reports}) > 1:
         yield "They were measured on different data."
     elif reports[0].metric.on == "validation":
         yield "They were measured on the validation data, by which each chose its best epochs."
+    for what, left in {
+        "parameters": [each.parameters_left for each in found],
+        "MACs": [each.macs_left for each in found if each.macs_left is not None],
+    }.items():
+        if left and max(left) - min(left) > NOTICEABLE:
+            yield f"They are not of one size: {min(left):.1%} to {max(left):.1%} of the {what} are left."
+    timed = {(row.batch, row.device, row.threads) for report in reports if (row := _timed(report))}
+    if len(timed) > 1:
+        yield "Their speed-ups were measured at different batch sizes, or on different devices."
 
 
 def _measured_on(report: Report) -> str:
-    data, digests = report.provenance.spec.data, report.provenance.data_sha256
+    """What the metric rests on, as a text that is the same for the same."""
+    data = report.provenance.spec.data
+    facts = data.model_dump(mode="json", include={"inputs", "target", "transforms"})
     if data.test is not None:
-        return digests.get(data.test, data.test)
-    aside = data.validation if isinstance(data.validation, str) else data.train
-    return f"{digests.get(aside, aside)} {data.validation} {report.provenance.seed}"
+        return json.dumps([facts, _content(report, data.test)])
+    if isinstance(data.validation, str):
+        return json.dumps([facts, _content(report, data.validation)])
+    return json.dumps([facts, _content(report, data.train), data.validation, report.provenance.seed])

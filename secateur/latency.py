@@ -43,14 +43,20 @@ class SemiStructured(Record):
     autocast: Literal["bf16", "fp16"] | None = Field(
         description="What it was run in, with torch.autocast, as it was trained. null: in its own precision."
     )
-    layers: tuple[str, ...] = Field(description="The weights that the kernels take.")
+    layers: tuple[str, ...] = Field(description="The weights that the kernels take, by the parameters' names.")
     left: dict[str, str] = Field(description="The other weights with blocks, and why they stay dense.")
-    max_relative_error: float = Field(
-        description="Largest difference of its outputs from those in float32, relative to the largest output."
+    max_relative_error: float | None = Field(
+        description="Largest difference of its floating-point outputs from those in float32, relative to the largest "
+        "output. null: it is not finite, or the kernels take no weight."
     )
-    tolerance: float = Field(
-        description="Four times as much as dense kernels differ in the same precision, and its rounding."
+    tolerance: float | None = Field(
+        description="Four times as much as dense kernels differ in the same precision, and that precision's rounding."
     )
-    holds: bool = Field(description="Whether the difference is tolerable. Where it is not, nothing else was measured.")
+    holds: bool | None = Field(
+        description="Whether the difference is tolerable. Where it is not, nothing else was measured. null: the "
+        "kernels take no weight."
+    )
     metric: float | None = Field(description="What metric.recovered is, measured so. null: not finite, or not known.")
-    latency: tuple[Latency, ...] = Field(description="Dense here is the uploaded network in the same precision.")
+    latency: tuple[Latency, ...] = Field(
+        description="Dense here is the uploaded network in the same precision, with the same weights cast beforehand."
+    )

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
 from secateur.errors import OutOfMemory
 from secateur.latency import Latency, SemiStructured
 from secateur.n_m import BlockedLayers
@@ -20,6 +18,7 @@ from worker.order import JobOrder
 from worker.program import writer
 from worker.program.program import Program, Runnable
 from worker.pruning.masks import Masks
+from worker.pruning.proof import Draw
 from worker.recovery.memory import memory_errors
 from worker.recovery.objective import Score
 from worker.reports import figure
@@ -28,9 +27,6 @@ from worker.reports.latency import measure_latency
 from worker.reports.size import measure_size
 
 FIGURE = "metric.png"
-
-Draw = Callable[[int], tuple[Tensor, ...]]
-"""Gives the inputs for so many examples."""
 
 
 def write(program: Program, kept: Masks, wanted: Iterable[str], folder: Path) -> dict[str, int]:
@@ -75,15 +71,13 @@ def report(
     parameters = [name for name, _ in pruned.named_parameters()]
     found = method.findings()
     latency = _latency(bench, ledger, dense, pruned)
-    sparse = _semi_structured(bench, ledger, dense, pruned, found.get("n_m"))
-    return Report(
+    known = Report(
         metric=_metric(bench, ledger, recovered),
         rounds=tuple(ledger.rounds),
         budget=budget,
         sensitivity=ledger.sensitivity,
         size=measure_size(dense.module.state_dict(), pruned.module.state_dict(), parameters, artifacts),
         latency=latency,
-        semi_structured=sparse,
         timing={stage: round(seconds, 3) for stage, seconds in ledger.seconds.items()},
         notes=tuple(ledger.notes),
         provenance=Provenance(
@@ -97,6 +91,8 @@ def report(
         ),
         **found,
     )
+    sparse = _semi_structured(bench, ledger, dense, pruned, known.n_m)
+    return known.model_copy(update={"semi_structured": sparse, "notes": tuple(ledger.notes)})
 
 
 def _metric(bench: Bench, ledger: Ledger, recovered: Score) -> Metric:

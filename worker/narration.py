@@ -50,7 +50,7 @@ class Narration:
 
     def step(self, moment: Moment) -> None:
         """A step of training is done; told twice a second at most."""
-        if not self._due():
+        if not self._takes_turn():
             return
         data = {
             "round": round_of(moment.round_index),
@@ -62,17 +62,18 @@ class Narration:
 
     def probed(self, name: str, done: int, parts: int) -> None:
         """One layer or group more is measured by itself; told twice a second at most."""
-        if not (self._due() or done == parts):
+        if not self._takes_turn() and done < parts:
             return
         whole = BEFORE_ROUNDS if self._sessions else BEFORE_ROUNDS + ROUNDS
         self.say(Advanced(fraction=whole * done / parts, data={"layer": name, "layers": f"{done} of {parts}"}))
 
-    def _due(self) -> bool:
-        """Whether it is time to tell of progress again."""
+    def _takes_turn(self) -> bool:
+        """Whether it is time to tell of progress again; then it is told."""
         now = time.monotonic()
-        due = now - self._said_s >= SECONDS_BETWEEN_PROGRESS
-        self._said_s = now if due else self._said_s
-        return due
+        if now - self._said_s < SECONDS_BETWEEN_PROGRESS:
+            return False
+        self._said_s = now
+        return True
 
     def _fraction(self, moment: Moment) -> float:
         """Trainings weigh as many epochs as they have; what comes before and after all of them is a twentieth each."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -12,13 +11,13 @@ import torch
 from torch import Tensor
 
 from secateur.allocation import Blocks
-from secateur.errors import SecateurError
+from secateur.errors import OutOfMemory
 from secateur.latency import Latency, SemiStructured
 from secateur.report import finite
 from secateur.spec.training import Precision, Training
 from worker.bench import Bench
 from worker.program.program import Program, Runnable
-from worker.program.semi_structured import of_linear, on_kernels, packed
+from worker.program.semi_structured import of_linear, packed, put
 from worker.pruning.blocks import fullest
 from worker.pruning.precision import converted, in_precision, let_go
 from worker.pruning.proof import difference
@@ -65,6 +64,10 @@ class Cast:
         """Switches the program."""
         self.program.set_training(mode)
 
+    def own(self) -> Cast:
+        """The same with a program of its own on the same tensors."""
+        return replace(self, program=self.program.fork())
+
 
 def measure(
     bench: Bench, dense: Program, pruned: Program, weights: Iterable[str], timed: Timed, note: Note
@@ -72,7 +75,8 @@ def measure(
     """What torch's kernels for 2:4 make of the network that is handed over; None where there are none.
 
     `weights` are those with blocks, `dense` is the upload; both programs are moved to the bench's device, and stay as
-    they are otherwise. What was found is said in a sentence, too.
+    they are otherwise. What was found is said in a sentence, too. Whatever the kernels do must not cost a job that is
+    done: after an error on a CUDA device, no more can be asked of that.
     """
     if not has_kernels(bench.device):
         note(NO_KERNELS.format(device=bench.device.type))
@@ -81,8 +85,8 @@ def measure(
         with memory_errors():
             for program in (dense, pruned):
                 program.to(bench.device)
-        found = try_out(bench, dense, pruned, weights, timed)
-    except (SecateurError, RuntimeError) as error:  # kernels that fail must not cost a job that is done
+            found = try_out(bench, dense, pruned, weights, timed)
+    except Exception as error:
         note(DENSE + f"torch's kernels for 2:4 failed here: {_first_line(error)}")
         return None
     note(DENSE + told(found))
@@ -103,68 +107,85 @@ def try_out(bench: Bench, dense: Program, pruned: Program, weights: Iterable[str
     cast.set_training(False)
     few = max(bench.inspection.batch.minimum, min(EXAMPLES, bench.batch_size))
     inputs = tuple(tensor.to(bench.device) for tensor in bench.some(few))
-    taken, left = _packed(cast, weights, inputs)
-    sparse = replace(cast, program=on_kernels(pruned, taken))
-    error, tolerance = _errors(cast, sparse, inputs) if taken else (0.0, 0.0)
-    usable = bool(taken) and error <= tolerance
-    return SemiStructured(
-        autocast=None if cast.dtype is None else NAMES[cast.dtype],
-        layers=tuple(taken),
-        left=left,
-        max_relative_error=error,
-        tolerance=tolerance,
-        holds=error <= tolerance,
-        metric=finite(bench.score(sparse, bench.reported).value) if usable else None,
-        latency=timed(replace(cast, program=dense), sparse) if usable else (),
-    )
-
-
-def _packed(cast: Cast, weights: Iterable[str], inputs: tuple[Tensor, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Those of `weights` with which the program runs on the kernels, and why not with the others."""
-    parameters = dict(cast.program.named_parameters())
-    taken: dict[str, Tensor] = {}
-    left: dict[str, str] = {}
-    for name in weights:
-        try:
-            taken[name] = _tried(cast, name, parameters[name], inputs)
-        except Untaken as refusal:
-            left[name] = str(refusal)
-    return taken, left
+    sparse = cast.own()
+    try:
+        taken, left = _pack(sparse, weights, inputs)
+        error, tolerance = _errors(cast, sparse, inputs, taken) if taken else (None, None)
+        holds = None if tolerance is None else error is not None and error <= tolerance
+        return SemiStructured(
+            autocast=None if cast.dtype is None else NAMES[cast.dtype],
+            layers=tuple(taken),
+            left=left,
+            max_relative_error=error,
+            tolerance=tolerance,
+            holds=holds,
+            metric=finite(bench.score(sparse, bench.reported).value) if holds else None,
+            latency=timed(_alike(dense, cast, taken), sparse) if holds else (),
+        )
+    finally:
+        let_go(sparse.program)
 
 
 class Untaken(Exception):
     """Why the kernels do not take a weight."""
 
 
+def _pack(
+    sparse: Cast, weights: Iterable[str], inputs: tuple[Tensor, ...]
+) -> tuple[dict[str, torch.dtype], dict[str, str]]:
+    """Pack those of `weights` with which the program runs on the kernels; their dtypes, and why not the others."""
+    taken: dict[str, torch.dtype] = {}
+    left: dict[str, str] = {}
+    for name in weights:
+        try:
+            taken[name] = _packed(sparse, name, inputs)
+        except Untaken as refusal:
+            left[name] = str(refusal)
+    return taken, left
+
+
 @torch.no_grad()
-def _tried(cast: Cast, name: str, weight: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
-    """The weight, packed, where the program runs with it. Raises Untaken, OutOfMemory."""
-    if not of_linear(cast.program, name):
+def _packed(sparse: Cast, name: str, inputs: tuple[Tensor, ...]) -> torch.dtype:
+    """Pack one weight, if the program runs with it then. Raises Untaken, OutOfMemory."""
+    weight = sparse.program.module.get_parameter(name)
+    if not of_linear(sparse.program, name):
         raise Untaken("It is not the weight of linear layers alone.")
     if weight.shape[1] % OF or fullest(weight, Blocks(1, OF)) > KEEP:
         raise Untaken(f"Its rows are not blocks of {OF} with at most {KEEP} weights.")
+    whole = weight.to(sparse.dtype)
     try:
         with memory_errors():
-            sparse = packed(weight.to(cast.dtype))
-            replace(cast, program=on_kernels(cast.program, {name: sparse}))(*inputs)
-    except (RuntimeError, KeyError) as error:
+            put(sparse.program, name, packed(whole))
+            sparse(*inputs)
+    except OutOfMemory:
+        raise
+    except Exception as error:  # of whatever kind a prototype raises
+        put(sparse.program, name, weight)
         raise Untaken(f"torch says: {_first_line(error)}") from error
-    return sparse
+    return whole.dtype
 
 
 @torch.no_grad()
-def _errors(cast: Cast, sparse: Cast, inputs: tuple[Tensor, ...]) -> tuple[float, float]:
-    """How far the outputs are from those that are computed in float32, and how far they may be."""
+def _errors(
+    cast: Cast, sparse: Cast, inputs: tuple[Tensor, ...], taken: Mapping[str, torch.dtype]
+) -> tuple[float | None, float]:
+    """How far the outputs are from those that are computed in float32 (None: infinitely), and how far they may be."""
     exact = in_precision(cast.program, torch.float32)
     expected = _floats(exact.run(*(tensor.to("cpu", converted(tensor.dtype, torch.float32)) for tensor in inputs)))
     let_go(exact)
     far = []
     for one in (cast, sparse):
-        with one.casting(), memory_errors():
-            outputs = one.program.run(*inputs)
-        far.append(difference(_floats(outputs), expected))
-    rounding = max(torch.finfo(tensor.dtype).eps for tensor in outputs.values() if tensor.is_floating_point())
-    return far[1], (ROOM * far[0] if math.isfinite(far[0]) else 0.0) + rounding
+        with one.casting():
+            far.append(finite(difference(_floats(one.program.run(*inputs)), expected)))
+    return far[1], ROOM * (far[0] or 0.0) + max(torch.finfo(dtype).eps for dtype in taken.values())
+
+
+def _alike(dense: Program, cast: Cast, taken: Mapping[str, torch.dtype]) -> Cast:
+    """The dense network, with the same weights cast beforehand: the kernels are to be all that differs."""
+    alike = replace(cast, program=dense).own()
+    for name, dtype in taken.items():
+        put(alike.program, name, alike.program.module.get_parameter(name).detach().to(dtype))
+    return alike
 
 
 def _first_line(error: Exception) -> str:
@@ -172,23 +193,26 @@ def _first_line(error: Exception) -> str:
 
 
 def _floats(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.to("cpu", converted(tensor.dtype, torch.float32)) for name, tensor in outputs.items()}
+    """The outputs that can be a little off, in float32 on the CPU."""
+    return {name: tensor.to("cpu", torch.float32) for name, tensor in outputs.items() if tensor.is_floating_point()}
 
 
 def told(found: SemiStructured) -> str:
     """What was found, in a sentence."""
     if not found.layers:
-        return "torch's kernels for 2:4 take none of its weights here: semi_structured.left says why."
+        return "torch's kernels for 2:4 take no layer of it here: semi_structured.left says why."
     if not found.holds:
+        far = "no finite number" if found.max_relative_error is None else f"{found.max_relative_error:.2g}"
         return (
-            f"torch's kernels for 2:4 compute something else here (error {found.max_relative_error:.2g}, "
-            f"{found.tolerance:.2g} is tolerable): do not use them."
+            f"torch's kernels for 2:4 compute something else here (the error is {far}, {found.tolerance:.2g} is "
+            "tolerable): do not use them."
         )
+    layers = f"{len(found.layers)} weight matri{'x' if len(found.layers) == 1 else 'ces'}"
     if not found.latency:
-        return f"torch's kernels for 2:4 take {len(found.layers)} of its weights; how fast that is was not asked for."
+        return f"torch's kernels for 2:4 take {layers} of it; how fast that is was not measured."
     best = max(found.latency, key=lambda row: row.speed_up)
     verdict = "it is faster" if round(best.speed_up, 2) > 1 else "it is not faster here either"
     return (
-        f"On torch's kernels for 2:4, which take {len(found.layers)} of its weights, {verdict}: {best.speed_up:.2f} "
-        f"times as fast as the dense network in the same precision, at best (batch size {best.batch})."
+        f"On torch's kernels for 2:4, which take {layers} of it, {verdict}: {best.speed_up:.2f} times as fast as the "
+        f"dense network in the same precision, at best (batch size {best.batch})."
     )

@@ -65,7 +65,8 @@ def prune(
     optimizer: Annotated[Literal["sgd", "adamw"] | None, Option(help="Of the retraining.")] = None,
     lr: Annotated[float | None, Option(help="Learning rate of the retraining.")] = None,
     original_lr: Annotated[
-        float | None, Option(help="What the network was trained with; a tenth is used, by retrain four times as much.")
+        float | None,
+        Option(help="What the network was trained with: fine_tune uses a tenth, retrain four times it."),
     ] = None,
     curve: Annotated[
         Literal["cosine", "constant", "step", "one_cycle"] | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -59,6 +60,11 @@ class FineTune(TrainOn):
     kind: Literal["fine_tune"] = "fine_tune"
 
 
+def told(field: str) -> str:
+    """What is said of a field of every training."""
+    return str(Training.model_fields[field].description)
+
+
 class Retrain(TrainOn):
     """Train on at a high learning rate, by default 4 times the original, and with all that makes it bearable.
 
@@ -71,10 +77,28 @@ class Retrain(TrainOn):
     kind: Literal["retrain"] = "retrain"
     epochs_per_round: int = Field(default=3, ge=0, le=10_000, description="After each round but the last.")
     epochs: int = Field(default=8, ge=0, le=10_000, description="After the last round.")
-    warmup_steps: int = Field(default=8, ge=0, le=1_000_000, description="As in fine_tune.")
-    clip_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False, description="As in fine_tune.")
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1, allow_inf_nan=False, description="As in fine_tune.")
-    distill: Distill | None = Field(default=Distill(), description="As in fine_tune.")
+    warmup_steps: int = Field(
+        default=8, ge=0, le=1_000_000, description=f"{told('warmup_steps')} For one_cycle the default is 0."
+    )
+    clip_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False, description=told("clip_norm"))
+    label_smoothing: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description=f"{told('label_smoothing')} Where the task has no labels of classes the default is 0.",
+    )
+    distill: Distill | None = Field(
+        default=Distill(),
+        description=f"{told('distill')} Where the task has no other loss than the distance to it the default is null.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_second_warm_up(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping) and fields.get("curve") == "one_cycle":
+            return {"warmup_steps": 0, **fields}
+        return fields
 
     def fitting(self, task: object) -> Self:
         """The same without those defaults that mean nothing for this task."""

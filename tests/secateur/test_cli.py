@@ -347,6 +347,8 @@ def test_jobs_are_compared(door: Any, client: Any, files: tuple[Path, Path]) -> 
     shown = run("compare", *jobs, url=door.url)
     assert shown.exit_code == 0
     assert all(text in shown.stdout for text in (*jobs, "96.80%", "level", "11.4%"))
+    alone = run("compare", jobs[0], jobs[0], url=door.url)
+    assert (alone.exit_code, "name two jobs or more" in alone.stderr) == (2, True)
     compared = json.loads(run("compare", *jobs, "--json", url=door.url).stdout)
     assert [each["job"] for each in compared["jobs"]] == jobs
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.examples import REPORT, SPEC
 from secateur.comparison import compare
+from secateur.latency import Latency
 from secateur.report import Report
 from secateur.spec import JobSpec
 
@@ -51,20 +52,41 @@ def test_a_default_is_named_beside_what_another_job_set() -> None:
     assert asked["b"] == {"recover.optimizer.kind": '"adamw"', "recover.epochs": "9"}
 
 
-def test_a_job_by_itself_differs_from_none() -> None:
-    (only,) = compare({"a": report()}).jobs
+def test_the_same_again_differs_in_nothing() -> None:
+    only, _ = compare({"a": report(), "b": report()}).jobs
     assert (only.asked, only.behind, only.level) == ({}, 0, True)
     assert only.parameters_left == pytest.approx(548 / 4810)
     assert (only.macs_left, only.speed_up) == (None, None)
 
 
 def test_it_is_said_where_they_should_not_be_compared() -> None:
-    other = {"data": SPEC["data"] | {"test": "dst_" + "1" * 26}}
+    known = Report.model_validate(REPORT)
     assert compare({"a": report(), "b": report()}).cautions == ()
     (models,) = compare({"a": report(), "b": report(model_sha256="1" * 64)}).cautions
     assert "different models" in models
-    (data,) = compare({"a": report(), "b": report(spec=other)}).cautions
-    assert "different data" in data
+    for other in ({"test": "dst_" + "1" * 26}, {"target": "another"}):
+        (data,) = compare({"a": report(), "b": report(spec={"data": SPEC["data"] | other})}).cautions
+        assert "different data" in data
+    larger = report().model_copy(update={"size": known.size.model_copy(update={"nonzero": 4810})})
+    (size,) = compare({"a": report(), "b": larger}).cautions
+    assert "11.4% to 100.0% of the parameters" in size
+    (timed,) = compare({"a": timed_at(1), "b": timed_at(32)}).cautions
+    assert "different batch sizes" in timed
+    assert compare({"a": timed_at(1), "b": timed_at(1)}).cautions == ()
+
+
+def timed_at(batch: int) -> Report:
+    times = dict.fromkeys(("dense_p50_ms", "dense_p95_ms", "pruned_p50_ms", "pruned_p95_ms"), 1.0)
+    row = Latency(batch=batch, **times, speed_up=1.5, runs=3, threads=1, device="cpu")
+    return report().model_copy(update={"latency": (row,)})
+
+
+def test_the_same_file_uploaded_twice_is_the_same_data() -> None:
+    again = {"train": "dst_" + "1" * 26, "test": "dst_" + "2" * 26}
+    digests = dict.fromkeys(again.values(), report().provenance.data_sha256[SPEC["data"]["train"]])
+    found = compare({"a": report(), "b": report(spec={"data": SPEC["data"] | again}, data_sha256=digests)})
+    assert found.cautions == ()
+    assert [each.asked for each in found.jobs] == [{}, {}]
 
 
 def test_validation_data_taken_aside_are_others_with_another_seed() -> None:
@@ -79,8 +101,20 @@ def test_validation_data_taken_aside_are_others_with_another_seed() -> None:
     assert "different data" in other
 
 
-def test_different_metrics_are_refused() -> None:
-    one = report()
-    other = one.model_copy(update={"metric": one.metric.model_copy(update={"name": "perplexity"})})
-    with pytest.raises(ValueError, match="accuracy and perplexity: compare those of one task"):
-        compare({"a": one, "b": other})
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        (({"kind": "classification"}, {"kind": "regression"}), "classification and regression"),
+        (({"kind": "causal_lm"}, {"kind": "masked_lm"}), "causal_lm and masked_lm"),
+        (({"kind": "classification", "output": 1}, {"kind": "classification", "output": 2}), "tion, 1 and classif"),
+    ],
+)
+def test_different_tasks_are_refused(tasks: tuple[dict[str, Any], ...], told: str) -> None:
+    with pytest.raises(ValueError, match=f"{told}.*: compare those of one"):
+        compare({str(at): report(spec={"task": task}) for at, task in enumerate(tasks)})
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_there_must_be_something_to_compare(number: int) -> None:
+    with pytest.raises(ValueError, match="name two jobs or more"):
+        compare({str(at): report() for at in range(number)})

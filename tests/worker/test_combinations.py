@@ -109,7 +109,7 @@ WHOLE = {"batch_size": 12, "epochs": 2, "rewind_epoch": 1}
 RECOVER = {
     "none": {"kind": "none"},
     "lottery_ticket": {"kind": "lottery_ticket", "learning_rate": 0.01, "controls": "last_round", **WHOLE},
-    "retrain": {**TUNED, "kind": "retrain", "warmup_steps": 0},
+    "retrain": {**TUNED, "kind": "retrain"},
     "learning_rate_rewind": {"kind": "learning_rate_rewind", "original_learning_rate": 0.01, **WHOLE},
     **{optimizer: {**TUNED, "optimizer": {"kind": optimizer}} for optimizer in kinds(Optimizer)},
 }

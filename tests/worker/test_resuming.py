@@ -1,4 +1,4 @@
-"""Whatever trains a network back: a job that is killed anywhere and goes on ends with the bytes of one that was not."""
+"""Whatever trains a network back: a job that goes on from a checkpoint ends with the bytes of an undisturbed one."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from tests.worker.jobs import checkpoints, digests, order, run
-from tests.worker.networks import CASES, Case
+from tests.worker.networks import CASES, CLASSES, Case
 from worker import narration
 from worker.order import Advanced, AnyMessage, JobOrder
 from worker.program.program import Program
@@ -76,6 +77,26 @@ def test_a_job_resumed_from_any_checkpoint_writes_the_same_bytes(plain: Case, tm
         resumed = order(tmp_path, plain, spec=spec, checkpoint=str(path), checkpoint_sha256=digest, attempt=2)
         run(resumed)
         assert digests(resumed) == digests(whole)
+
+
+def test_retraining_is_fine_tuning_by_other_defaults(plain: Case, tmp_path: Path) -> None:
+    spelled = {
+        "kind": "fine_tune", "learning_rate": 0.04, "epochs_per_round": 3, "epochs": 8, "warmup_steps": 8,
+        "clip_norm": 1.0, "label_smoothing": 0.1, "distill": {},
+    }  # fmt: skip
+    asked = job(tmp_path, plain, {"kind": "retrain", "original_learning_rate": 0.01})
+    told = job(tmp_path, plain, spelled)
+    assert [each.epochs for each in run(asked).report.rounds] == [3, 8]
+    run(told)
+    assert digests(asked) == digests(told)
+
+
+def test_a_regression_is_retrained_by_its_defaults(plain: Case, tmp_path: Path) -> None:
+    target = torch.randn(len(plain.arrays["x"]), CLASSES)
+    case = replace(plain, arrays=plain.arrays | {"target": target}, task={"kind": "regression"})
+    report = run(job(tmp_path, case, {"kind": "retrain", "original_learning_rate": 0.01})).report
+    assert report.metric.name == "rmse"
+    assert report.metric.recovered <= report.metric.pruned
 
 
 def test_a_program_that_takes_few_at_once_makes_steps_as_large_as_asked(plain: Case, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +32,6 @@ def packed(weight: Tensor) -> Tensor:
         return torch.sparse.to_sparse_semi_structured(weight.detach().contiguous())
 
 
-def on_kernels(program: Program, weights: Mapping[str, Tensor]) -> Program:
-    """A program with these tensors, `packed`, as its weights, on the other tensors of `program`.
-
-    It stays where it is: packed weights depend on the device.
-    """
-    sparse = program.fork()
-    for weight, tensor in weights.items():
-        attach(sparse.module, weight, nn.Parameter(tensor, requires_grad=False))
-    return sparse
+def put(program: Program, name: str, weight: Tensor) -> None:
+    """Have the program run with another tensor in a parameter's place. Packed ones depend on the device: move none."""
+    attach(program.module, name, nn.Parameter(weight, requires_grad=False))

@@ -64,6 +64,14 @@ def test_retraining_leaves_out_what_means_nothing_for_the_task(
         assert (where, "leave it at 0" in told) == ("recover", True)
 
 
+def test_retraining_by_one_cycle_warms_up_once() -> None:
+    asked = {"kind": "retrain", "learning_rate": 0.1, "curve": "one_cycle"}
+    assert RECOVER.validate_python(asked).warmup_steps == 0
+    assert Retrain(learning_rate=0.1, curve="one_cycle").warmup_steps == 0
+    ((where, told),) = problems(recover=asked | {"warmup_steps": 3})
+    assert (where, "one_cycle warms up by itself" in told) == ("recover", True)
+
+
 @given(
     curve=st.sampled_from(["cosine", "constant", "step"]),
     warmup_steps=st.integers(0, 1_000_000),
