@@ -76,7 +76,7 @@ bench-sensitivity: $(INSTALLED) ## an amount spread by what each layer matters, 
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[peers]'
 	$(BIN)/python -m benchmarks.sensitivity
 
-combinations: $(INSTALLED) ## run everything that the spec allows to be combined; 50 minutes, goes on where it was broken off
+combinations: $(INSTALLED) ## run everything that the spec allows to be combined; an hour, goes on where it was broken off
 	$(BIN)/python -m benchmarks.combinations
 
 zoo: $(ZOO_INSTALLED) ## prune half of every model of torchvision, timm and transformers; ZOO='timm/*' for a part
