@@ -25,6 +25,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # tests do not: each export of them would take a quarter longer. Torch, also that of a child, is imported later.
 os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")
 
+# Two processes run tests, on two cores: threads of each would only get into the way of the other's. What a job is given
+# it sets itself.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 FAMILIES = ("tests/worker/pruning/structured/",)
 """Folders whose tests look at the same networks, which take longer to make than to look at."""

@@ -35,11 +35,6 @@ ZOO: dict[str, tuple[Build, int]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def tried(build: Build, folder: Path, expected: int = 0) -> Row:
     """The row of a trial."""
     row = Row("here", expected=expected)

@@ -36,8 +36,7 @@ Find = Callable[..., Found]
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _seeded() -> None:
     torch.manual_seed(0)
 
 
