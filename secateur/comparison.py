@@ -124,15 +124,22 @@ def _cautions(reports: list[Report], found: tuple[Compared, ...]) -> Iterator[st
         yield "They were measured on different data."
     elif reports[0].metric.on == "validation":
         yield "They were measured on the validation data, by which each chose its best epochs."
-    for what, left in {
-        "parameters": [each.parameters_left for each in found],
-        "MACs": [each.macs_left for each in found if each.macs_left is not None],
-    }.items():
-        if left and max(left) - min(left) > NOTICEABLE:
-            yield f"They are not of one size: {min(left):.1%} to {max(left):.1%} of the {what} are left."
+    if told := _sizes(found):
+        yield f"They are not of one size: {told}."
     timed = {(row.batch, row.device, row.threads) for report in reports if (row := _timed(report))}
     if len(timed) > 1:
         yield "Their speed-ups were measured at different batch sizes, or on different devices."
+
+
+def _sizes(found: tuple[Compared, ...]) -> str:
+    """Between which shares of parameters and MACs are left; nothing where one of the two is the same for all."""
+    counted = {"parameters": [each.parameters_left for each in found]}
+    macs = [each.macs_left for each in found if each.macs_left is not None]
+    if len(macs) == len(found):
+        counted["MACs"] = macs
+    if any(max(left) - min(left) <= NOTICEABLE for left in counted.values()):
+        return ""
+    return " and ".join(f"{min(left):.1%} to {max(left):.1%} of the {what} are left" for what, left in counted.items())
 
 
 def _measured_on(report: Report) -> str:

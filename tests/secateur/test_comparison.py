@@ -9,7 +9,7 @@ import pytest
 from app.examples import REPORT, SPEC
 from secateur.comparison import compare
 from secateur.latency import Latency
-from secateur.report import Report
+from secateur.report import Macs, Report
 from secateur.spec import JobSpec
 
 FINE_TUNE, RETRAIN = SPEC["recover"], {"kind": "retrain", "original_learning_rate": 0.1}
@@ -70,9 +70,18 @@ def test_it_is_said_where_they_should_not_be_compared() -> None:
     larger = report().model_copy(update={"size": known.size.model_copy(update={"nonzero": 4810})})
     (size,) = compare({"a": report(), "b": larger}).cautions
     assert "11.4% to 100.0% of the parameters" in size
+    assert compare({"a": of_macs(300, 4810), "b": of_macs(305, 2000)}).cautions == (), "as many MACs"
+    (size,) = compare({"a": of_macs(300, 4810), "b": of_macs(400, 2000)}).cautions
+    assert "30.0% to 40.0% of the MACs" in size
     (timed,) = compare({"a": timed_at(1), "b": timed_at(32)}).cautions
     assert "different batch sizes" in timed
     assert compare({"a": timed_at(1), "b": timed_at(1)}).cautions == ()
+
+
+def of_macs(pruned: int, parameters: int) -> Report:
+    one = report()
+    size = one.size.model_copy(update={"nonzero": parameters})
+    return one.model_copy(update={"size": size, "macs": Macs(dense=1000, pruned=pruned)})
 
 
 def timed_at(batch: int) -> Report:
