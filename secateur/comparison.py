@@ -12,6 +12,7 @@ from pydantic import Field
 from secateur.latency import Latency
 from secateur.record import Record
 from secateur.report import MetricName, Report
+from secateur.spec.data import by_content
 
 ASKED = ("data", "task", "prune", "recover", "seed")
 """The parts of a spec that make a difference to what comes out."""
@@ -92,13 +93,8 @@ def _timed(report: Report) -> Latency | None:
 
 def _asked(report: Report, *, exclude_defaults: bool = False) -> dict[str, str]:
     spec = report.provenance.spec.model_dump(mode="json", include=set(ASKED), exclude_defaults=exclude_defaults)
-    spec["data"] = {name: _content(report, value) for name, value in spec["data"].items()}
+    spec["data"] = by_content(spec["data"], report.provenance.data_sha256)
     return {name: json.dumps(value) for name, value in _leaves("", spec)}
-
-
-def _content(report: Report, value: Any) -> Any:
-    """Of a data set what is in it: the same file may have been uploaded more than once."""
-    return report.provenance.data_sha256.get(value, value) if isinstance(value, str) else value
 
 
 def _differing(reports: list[Report], asked: list[dict[str, str]]) -> list[str]:
@@ -144,10 +140,13 @@ def _sizes(found: tuple[Compared, ...]) -> str:
 
 def _measured_on(report: Report) -> str:
     """What the metric rests on, as a text that is the same for the same."""
-    data = report.provenance.spec.data
-    facts = data.model_dump(mode="json", include={"inputs", "target", "transforms"})
+    data, provenance = report.provenance.spec.data, report.provenance
     if data.test is not None:
-        return json.dumps([facts, _content(report, data.test)])
-    if isinstance(data.validation, str):
-        return json.dumps([facts, _content(report, data.validation)])
-    return json.dumps([facts, _content(report, data.train), data.validation, report.provenance.seed])
+        parts = {"test"}
+    elif isinstance(data.validation, str):
+        parts = {"validation"}
+    else:
+        parts = {"train", "validation"}
+    facts = data.model_dump(mode="json", include={"inputs", "target", "transforms", *parts})
+    drawn_by = provenance.seed if "train" in parts else None
+    return json.dumps([by_content(facts, provenance.data_sha256), drawn_by])

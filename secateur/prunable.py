@@ -11,7 +11,6 @@ from secateur.n_m import by_name, require_blocks
 from secateur.removal import choose_groups, require_reachable
 from secateur.removal.prices import stored_scores
 from secateur.resources import Finding
-from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.importance import Wanda
 from secateur.spec.n_m import KeepNOfM
 from secateur.spec.structured import Groups, PruneUnits
@@ -38,7 +37,7 @@ def prunable(prune: PruneWeights | PruneUnits, model: ModelInspection) -> Iterat
             yield from _without_inputs(prune, chosen, model)
         elif model.units is None:
             yield Finding(code=InvalidSpec.code, pointer="/prune/granularity", message=UNITS_UNKNOWN)
-        elif not isinstance(prune.target, MaxAccuracyDrop):  # a search goes as far as it can
+        elif not prune.searches:  # a search goes as far as it can
             require_reachable(model.units, prune.fixed, stored_scores(model.units, prune.fixed))
         else:
             choose_groups(model.units, prune)

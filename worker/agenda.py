@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from secateur.spec import JobSpec
-from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.recover import Recover
 from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.training import Training
@@ -81,7 +80,7 @@ def sessions(spec: JobSpec) -> Iterator[Session]:
     ticket = recover if isinstance(recover, LotteryTicket) else None
     if ticket is not None and ticket.trains_dense:
         yield dense(ticket)
-    if isinstance(spec.prune.target, MaxAccuracyDrop):
+    if spec.prune.searches:
         yield from (trial(recover, number, rounds) for number in range(1, rounds + TRIALS + 1))
         return
     for number in range(1, rounds + 1):

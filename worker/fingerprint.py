@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from secateur.spec import JobSpec
+from secateur.spec.data import by_content
 
 OF_PRUNE = ("granularity", "importance", "layers")
 PACKAGES = ("secateur", "torch")
@@ -27,9 +28,7 @@ def of_sensitivity(
     prune = spec.prune.model_dump(mode="json")
     facts = {
         "model": model_sha256,
-        "data": {
-            name: data_sha256.get(value, value) if isinstance(value, str) else value for name, value in data.items()
-        },
+        "data": by_content(data, data_sha256),
         "task": spec.task.model_dump(mode="json"),
         "prune": {name: prune[name] for name in OF_PRUNE},
         "amounts": spec.prune.probed,

@@ -12,7 +12,6 @@ import torch
 
 from secateur.errors import Diverged, JobFailed
 from secateur.report import Round, finite
-from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.rewinding import LotteryTicket
 from secateur.states import Stage
 from worker import agenda, controls, finalize, sensitivity
@@ -103,7 +102,7 @@ class Pipeline:
             at.tell("dense", ledger.dense)
         if prune.measures:
             ledger.pruned = ledger.dense
-        elif isinstance(prune.target, MaxAccuracyDrop):
+        elif prune.searches:
             self._plan = self._search()
         elif ledger.one_shot is None:
             self._take_at_once(at.method)

@@ -14,21 +14,21 @@ from secateur.allocation import Blocks
 from secateur.errors import OutOfMemory
 from secateur.latency import Latency, SemiStructured
 from secateur.report import finite
-from secateur.spec.training import Precision, Training
+from secateur.spec.training import Training
 from worker.bench import Bench
 from worker.program.program import Program, Runnable
+from worker.program.reason import reason
 from worker.program.semi_structured import of_linear, packed, put
 from worker.pruning.blocks import fullest
 from worker.pruning.precision import converted, in_precision, let_go
 from worker.pruning.proof import difference
-from worker.recovery.autocast import DTYPES, autocast_dtype
+from worker.recovery.autocast import autocast_dtype
 from worker.recovery.memory import memory_errors
 from worker.recovery.portion import Note, silent
 
 KEEP, OF = 2, 4
 EXAMPLES = 8
 """How many the outputs are compared on."""
-NAMES: dict[torch.dtype | None, Precision] = {dtype: name for name, dtype in DTYPES.items()}
 ROOM = 4
 """How many times as far off as dense kernels the others may be: they sum in another order."""
 
@@ -87,7 +87,7 @@ def measure(
                 program.to(bench.device)
             found = try_out(bench, dense, pruned, weights, timed)
     except Exception as error:
-        note(DENSE + f"torch's kernels for 2:4 failed here: {_first_line(error)}")
+        note(DENSE + f"torch's kernels for 2:4 failed here: {reason(error)}")
         return None
     note(DENSE + told(found))
     return found
@@ -113,7 +113,7 @@ def try_out(bench: Bench, dense: Program, pruned: Program, weights: Iterable[str
         error, tolerance = _errors(cast, sparse, inputs, taken) if taken else (None, None)
         holds = None if tolerance is None else error is not None and error <= tolerance
         return SemiStructured(
-            autocast=None if cast.dtype is None else NAMES[cast.dtype],
+            autocast=None if cast.dtype is None else precision,
             layers=tuple(taken),
             left=left,
             max_relative_error=error,
@@ -161,7 +161,7 @@ def _packed(sparse: Cast, name: str, inputs: tuple[Tensor, ...]) -> torch.dtype:
         raise
     except Exception as error:  # of whatever kind a prototype raises
         put(sparse.program, name, weight)
-        raise Untaken(f"torch says: {_first_line(error)}") from error
+        raise Untaken(f"torch says: {reason(error)}") from error
     return whole.dtype
 
 
@@ -186,10 +186,6 @@ def _alike(dense: Program, cast: Cast, taken: Mapping[str, torch.dtype]) -> Cast
     for name, dtype in taken.items():
         put(alike.program, name, alike.program.module.get_parameter(name).detach().to(dtype))
     return alike
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _floats(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

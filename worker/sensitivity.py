@@ -8,9 +8,10 @@ from secateur.errors import SurgeryFailed
 from secateur.report import finite
 from secateur.sensitivity import Curve, Sensitivity, counts
 from secateur.states import Stage
-from worker.methods.method import Note, Part, Probe
+from worker.methods.method import Part, Probe
 from worker.order import Probed
 from worker.program.program import Program
+from worker.recovery.portion import Note
 from worker.standing import Standing
 from worker.trainer import PauseAsked
 

@@ -22,7 +22,7 @@ from worker.kept import Kept
 from worker.ledger import Ledger
 from worker.lottery import Lottery, require_same
 from worker.methods.masking import Masking
-from worker.methods.method import Method, Note
+from worker.methods.method import Method
 from worker.methods.removal import Removal
 from worker.narration import Narration, Say
 from worker.order import Checkpointed, JobOrder
@@ -32,6 +32,7 @@ from worker.program.reader import read
 from worker.recovery.best import tensors_of
 from worker.recovery.data import Subset
 from worker.recovery.objective import Score
+from worker.recovery.portion import Note
 from worker.recovery.state import TrainState, restore_tensors
 from worker.trainer import PauseAsked, Trainer
 

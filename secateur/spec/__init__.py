@@ -12,7 +12,7 @@ from secateur.spec.agreement import RULES
 from secateur.spec.data import Data
 from secateur.spec.finalize import Finalize
 from secateur.spec.prune import Prune
-from secateur.spec.recover import Recover, Retrain
+from secateur.spec.recover import Recover
 from secateur.spec.rewinding import LotteryTicket
 from secateur.spec.task import Classification, Task
 
@@ -42,7 +42,7 @@ class JobSpec(Record):
     @field_validator("recover")
     @classmethod
     def _fits(cls, recover: Recover, info: ValidationInfo) -> Recover:
-        return recover.fitting(info.data.get("task")) if isinstance(recover, Retrain) else recover
+        return recover.fitting(info.data.get("task"))
 
     @field_validator(*RULES)
     @classmethod

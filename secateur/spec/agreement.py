@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.distill import Distill
 from secateur.spec.finalize import Finalize
 from secateur.spec.importance import Movement, Snip, Taylor
@@ -50,7 +49,7 @@ def training_for_the_weights(recover: Recover, before: Parts) -> None:
 
 def rounds_to_control(recover: Recover, before: Parts) -> None:
     """Raises ValueError where controls are asked for of rounds that nobody knows before."""
-    searches = isinstance(getattr(before.get("prune"), "target", None), MaxAccuracyDrop)
+    searches = getattr(before.get("prune"), "searches", False)
     if searches and isinstance(recover, LotteryTicket) and recover.controls != "none":
         raise ValueError(
             "a search (max_accuracy_drop) tries amounts that nobody knows before, so its rounds have no controls: "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -11,6 +12,11 @@ from secateur.record import Record
 from secateur.spec.transforms import Transform
 
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+def by_content(fields: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of Data with digests in place of ids: the same file may have been uploaded more than once."""
+    return {name: digests.get(value, value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 class Data(Record):

@@ -60,7 +60,7 @@ class FineTune(TrainOn):
     kind: Literal["fine_tune"] = "fine_tune"
 
 
-def told(field: str) -> str:
+def _told(field: str) -> str:
     """What is said of a field of every training."""
     return str(Training.model_fields[field].description)
 
@@ -78,19 +78,19 @@ class Retrain(TrainOn):
     epochs_per_round: int = Field(default=3, ge=0, le=10_000, description="After each round but the last.")
     epochs: int = Field(default=8, ge=0, le=10_000, description="After the last round.")
     warmup_steps: int = Field(
-        default=8, ge=0, le=1_000_000, description=f"{told('warmup_steps')} For one_cycle the default is 0."
+        default=8, ge=0, le=1_000_000, description=f"{_told('warmup_steps')} For one_cycle the default is 0."
     )
-    clip_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False, description=told("clip_norm"))
+    clip_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False, description=_told("clip_norm"))
     label_smoothing: float = Field(
         default=0.1,
         ge=0,
         lt=1,
         allow_inf_nan=False,
-        description=f"{told('label_smoothing')} Where the task has no labels of classes the default is 0.",
+        description=f"{_told('label_smoothing')} Where the task has no labels of classes the default is 0.",
     )
     distill: Distill | None = Field(
         default=Distill(),
-        description=f"{told('distill')} Where the task has no other loss than the distance to it the default is null.",
+        description=f"{_told('distill')} Where the task has no other loss than the distance to it the default is null.",
     )
 
     @model_validator(mode="before")

@@ -56,6 +56,11 @@ class Scheduled(Record):
         return isinstance(getattr(self, "target", None), Sensitivity)
 
     @property
+    def searches(self) -> bool:
+        """Whether how much goes is found out on the way."""
+        return isinstance(getattr(self, "target", None), MaxAccuracyDrop)
+
+    @property
     def needs_sensitivity(self) -> bool:
         """Whether the job has to find out what each layer matters."""
         return self.measures or getattr(self, "scope", None) == "sensitivity"

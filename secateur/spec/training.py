@@ -54,6 +54,10 @@ class Recalibrated(Record):
         "0: never. Without batch norm in the network it has no effect.",
     )
 
+    def fitting(self, task: object) -> Self:
+        """The same without those defaults that mean nothing for this task."""
+        return self
+
 
 class Training(Recalibrated):
     """What every kind of recovery that trains has in common; how fast and how long is the business of each kind."""

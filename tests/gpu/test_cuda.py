@@ -15,6 +15,7 @@ from tests.worker.jobs import checkpoints, digests, export, order, run
 from tests.worker.networks import CASES, CLASSES, TASKS, Case, images, labels
 from tests.worker.sparse_kernels import packed_program
 from worker.program.reader import read
+from worker.program.semi_structured import PROTOTYPE
 from worker.recovery.autocast import DTYPES
 
 pytestmark = [
@@ -199,7 +200,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_job_goes_on(tmp_path: Path)
     not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0),
     reason="there is no CUDA device of compute capability 8.0 or more here",
 )
-@pytest.mark.filterwarnings("ignore:The PyTorch API of SparseSemiStructuredTensor")
+@pytest.mark.filterwarnings(f"ignore:{PROTOTYPE}")
 @pytest.mark.parametrize("precision", ["as uploaded", "bf16", "fp16"])
 def test_weights_of_2_in_4_run_on_the_kernels_that_skip_zeros(tmp_path: Path, precision: str) -> None:
     torch.manual_seed(0)

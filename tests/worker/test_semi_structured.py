@@ -16,8 +16,9 @@ from tests.worker.jobs import order, run
 from tests.worker.networks import CLASSES, Case, images, labels
 from tests.worker.sparse_kernels import on_the_cpu, packed_program
 from worker import finalize, semi_structured
+from worker.program.semi_structured import PROTOTYPE
 
-WARNS = "ignore:The PyTorch API of SparseSemiStructuredTensor"
+WARNS = f"ignore:{PROTOTYPE}"
 FINE_TUNE = {"kind": "fine_tune", "learning_rate": 0.05, "batch_size": 8, "epochs_per_round": 1, "epochs": 1}
 
 

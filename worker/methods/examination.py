@@ -9,15 +9,14 @@ from secateur.errors import SurgeryFailed, TargetUnreachable
 from secateur.removal import priced, require_reachable, select
 from secateur.removal.latency import TimedUnits, UnitTimes
 from secateur.removal.queue import Scores
-from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.methods.anatomy import Anatomy
 from worker.methods.gathering import FIRST, Gathering
-from worker.methods.method import Note
 from worker.methods.timing import Timing
 from worker.program.program import Program
 from worker.pruning.cut import Cut
+from worker.recovery.portion import Note
 
 CLOSED_MAX = 4
 """How many nodes that surgery cannot follow may be left alone before a job is given up."""
@@ -42,7 +41,6 @@ class Examiner:
         assert isinstance(bench.spec.prune, PruneUnits)
         self._bench, self._gathering, self._note = bench, gathering, note
         self._asked = bench.spec.prune.fixed
-        self._searches = isinstance(bench.spec.prune.target, MaxAccuracyDrop)
         self._unit_times = bench.unit_times
 
     def examine(self, program: Program) -> Examined:
@@ -85,7 +83,7 @@ class Examiner:
         try:
             require_reachable(anatomy.known, self._asked, scores)
         except TargetUnreachable as error:
-            if not self._searches:
+            if not self._bench.spec.prune.searches:
                 raise
             return self._asked.taking(float(error.context["reachable"]))
         return self._asked

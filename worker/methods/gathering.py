@@ -14,7 +14,6 @@ from secateur.layers import named
 from secateur.spec.importance import Gathered, Movement, UnitImportance, WeightImportance
 from worker.bench import Bench
 from worker.methods.anatomy import Anatomy
-from worker.methods.method import Note
 from worker.program.program import Program
 from worker.pruning.cut import Cut
 from worker.pruning.evidence import SUMS, Evidence
@@ -22,7 +21,7 @@ from worker.pruning.inputs import Inputs
 from worker.pruning.masks import Masks
 from worker.recovery.calibration import Calibration
 from worker.recovery.effects import Effects, effects, moved
-from worker.recovery.portion import Portion
+from worker.recovery.portion import Note, Portion
 from worker.recovery.running import run
 
 FIRST = 1

@@ -20,7 +20,7 @@ from worker.bench import Bench
 from worker.checkpoint import Checkpoint
 from worker.ledger import Taken
 from worker.methods.gathering import FIRST, Gathering
-from worker.methods.method import Network, Note
+from worker.methods.method import Network
 from worker.methods.pattern import Pattern
 from worker.methods.probe import WeightProbe
 from worker.program.program import Program
@@ -30,6 +30,7 @@ from worker.pruning.importance import IMPORTANCE
 from worker.pruning.masks import Masks
 from worker.pruning.select import select
 from worker.recovery.best import tensors_of
+from worker.recovery.portion import Note
 from worker.recovery.state import TrainState, restore_tensors
 from worker.reports.sparsity import measure_sparsity
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,9 +18,6 @@ from worker.pruning.masks import Masks
 from worker.recovery.state import TrainState
 from worker.recovery.teacher import Part as LeftOf
 from worker.recovery.teacher import whole
-
-Note = Callable[[str], object]
-"""Hears a sentence that a reader of the report should know."""
 
 
 class Network(NamedTuple):

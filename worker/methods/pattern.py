@@ -13,8 +13,8 @@ from secateur.inspection import Layer
 from secateur.layers import named
 from secateur.n_m import BlockedLayer, BlockedLayers
 from secateur.spec.n_m import KeepNOfM
-from worker.methods.method import Note
 from worker.pruning.blocks import fullest
+from worker.recovery.portion import Note
 
 
 class Pattern:

@@ -27,7 +27,6 @@ from secateur.removal.prices import by_sensitivity
 from secateur.removal.queue import Scores
 from secateur.report import Macs, Proof, UnitCount
 from secateur.sensitivity import Sensitivity
-from secateur.spec.budget import MaxAccuracyDrop
 from secateur.spec.structured import PruneUnits
 from worker.bench import Bench
 from worker.checkpoint import Checkpoint
@@ -35,7 +34,7 @@ from worker.ledger import Taken
 from worker.methods.anatomy import Gone
 from worker.methods.examination import Examiner
 from worker.methods.gathering import FIRST, Gathering
-from worker.methods.method import Network, Note
+from worker.methods.method import Network
 from worker.methods.probe import UnitProbe
 from worker.methods.proved import proved
 from worker.methods.resizing import copy_numbers, fill, graft, put_back, resized
@@ -45,6 +44,7 @@ from worker.pruning.cut import Cut
 from worker.pruning.masks import Masks
 from worker.pruning.precision import let_go
 from worker.pruning.schedules import amounts
+from worker.recovery.portion import Note
 from worker.recovery.state import TrainState
 
 PREFIX = "removed"
@@ -68,7 +68,7 @@ class Removal:
         """Raises NothingPrunable, NothingMatches, TargetUnreachable, SurgeryFailed, BadFeature."""
         assert isinstance(bench.spec.prune, PruneUnits)
         self._bench, self._note = bench, note
-        self._searches = isinstance(bench.spec.prune.target, MaxAccuracyDrop)
+        self._searches = bench.spec.prune.searches
         self._gathering = Gathering(bench.spec.prune.importance, bench, note)
         self._found: Sensitivity | None = None
         self.program = program.to(bench.device)

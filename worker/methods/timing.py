@@ -15,10 +15,10 @@ from secateur.spec.structured import PruneUnits
 from secateur.units import ModelUnits
 from worker.bench import Bench
 from worker.methods.anatomy import Anatomy, Gone
-from worker.methods.method import Note
 from worker.program.program import Program
 from worker.pruning.precision import let_go
 from worker.recovery.memory import memory_errors
+from worker.recovery.portion import Note
 from worker.reports.latency import device_name, time_pairs
 
 FEWEST, MOST = 5, 200

@@ -13,6 +13,7 @@ from secateur.errors import FixedBatch, ProgramFails
 from worker.program.effects import keeps
 from worker.program.following import NEW_TENSORS, RANGES, VIEWS_ONLY, follow_batch
 from worker.program.program import BATCH, Program
+from worker.program.reason import reason
 from worker.program.remedies import EXPORT
 from worker.program.writer import export
 
@@ -32,7 +33,7 @@ def free_batch(program: Program, batch: int) -> Program:
             _check_agreement(program, freed, batch, (batch, 2 * batch + 1, 1 if batch > 1 else 3))
             export(freed)
         except Exception as error:
-            reasons.append(_reason(error))
+            reasons.append(reason(error, 200))
             continue
         freed.batch_kind = "made_dynamic"
         note = (
@@ -50,11 +51,7 @@ def _check_runs(program: Program, batch: int) -> None:
         with torch.no_grad():
             program.run(*program.example(batch))
     except Exception as error:
-        raise ProgramFails(f"The program cannot be run on {batch} examples: {_reason(error)}.") from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ProgramFails(f"The program cannot be run on {batch} examples: {reason(error, 200)}.") from error
 
 
 def _rewritten(program: Program, batch: int, level: int) -> Program:

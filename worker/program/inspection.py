@@ -14,6 +14,7 @@ from worker.program.input_axes import input_axes
 from worker.program.layers import prunable
 from worker.program.operators import name
 from worker.program.program import BATCH, Program, Size
+from worker.program.reason import reason
 from worker.program.remedies import FLAT
 
 Ending = Literal["logits", "softmax", "log_softmax"]
@@ -130,7 +131,7 @@ def _run(program: Program, sizes: dict[str, int]) -> dict[str, torch.Tensor]:
         with torch.no_grad():
             return program.run(*program.example(sizes))
     except Exception as error:
-        raise ProgramFails(f"The program cannot be run at {sizes}: {str(error).splitlines()[0][:300]}") from error
+        raise ProgramFails(f"The program cannot be run at {sizes}: {reason(error)}") from error
 
 
 def _other(size: Size) -> int | None:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from secateur.errors import DataMismatch, JobFailed
+from worker.program.reason import reason
 from worker.recovery.memory import memory_errors
 
-LONGEST_REASON = 300
 NAMED_INPUTS = 8
 
 
@@ -26,9 +26,8 @@ def run(program: Callable[..., Any], inputs: Sequence[torch.Tensor], device: tor
             return program(*(tensor.to(device) for tensor in inputs))
     except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs[:NAMED_INPUTS])
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
         raise DataMismatch(
-            f"The program cannot be run on inputs of {found}: {reason}",
+            f"The program cannot be run on inputs of {found}: {reason(error)}",
             remedy="Check that indices are within the program's tables and that its export allows these sizes.",
         ) from error
 
@@ -40,8 +39,7 @@ def gradient_errors() -> Iterator[None]:
         with memory_errors():
             yield
     except RuntimeError as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
         raise JobFailed(
-            f"The gradients of the program cannot be computed: {reason}",
+            f"The gradients of the program cannot be computed: {reason(error)}",
             remedy="Export the program without operators that work in place.",
         ) from error

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from secateur.errors import ProgramFails
 from worker.program.operators import name
 from worker.program.program import BATCH, Program, named_tensors
+from worker.program.reason import reason
 from worker.pruning.labels.spelling import evaluated
 
 PROBE = 3
@@ -95,8 +96,8 @@ def _run(node: fx.Node, known: Mapping[fx.Node, Any], device: str = "cpu") -> An
     except TimeoutError:
         raise  # an alarm that happens to go off here says nothing of the node
     except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ProgramFails(f"The shapes behind {node.name} ({node.target}) cannot be told: {reason}") from error
+        why = reason(error, 200)
+        raise ProgramFails(f"The shapes behind {node.name} ({node.target}) cannot be told: {why}") from error
 
 
 def _alias(value: Any) -> Any:
